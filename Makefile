@@ -1,0 +1,57 @@
+# Everything that a developer does, a target each. The first two need Python 3.11 or later and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test coverage lint format lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: .venv/run-time ## the daemon against a simulated Gluetun and qBittorrent, the port changing
+	@$(BIN)/python -m qsticky demo
+
+test: .venv/development ## all tests; what needs a real part that is missing says so
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+
+coverage: .venv/development ## how much of the package the last `make test` covered, by branch
+	$(BIN)/coverage report --fail-under=95
+
+lint: .venv/development ## ruff and mypy --strict, over the package and the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/development ## put the code into its one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
+
+lock: ## newest versions of all dependencies into the lock files; needs uv
+	$(LOCK) --upgrade --output-file requirements.txt
+	$(LOCK) --upgrade --group dev --output-file requirements-dev.txt
+
+clean: ## remove what the other targets made
+	rm -rf .venv .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "qSticky needs Python 3.11 or later: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+	  { rm -rf .venv; echo "Python's venv is missing: on Debian, install python3-venv."; exit 1; }
+	@touch $@
+
+.venv/run-time: .venv/made requirements.txt
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/development: .venv/made requirements-dev.txt pyproject.toml
+	@$(PIP) -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@ .venv/run-time

@@ -1,0 +1,3 @@
+"""qSticky keeps qBittorrent listening on the port that Gluetun was given."""
+
+__version__ = "0.1.0"

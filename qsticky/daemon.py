@@ -1,0 +1,229 @@
+"""Wiring and lifecycle of the daemon: what knows what, start, signals and stop."""
+
+import os
+import signal
+import threading
+from functools import partial
+
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from qsticky import __version__, logs
+from qsticky.clock import Clock, SystemClock
+from qsticky.config import AuthType, Config
+from qsticky.errors import Reason
+from qsticky.gluetun import Gluetun, basic_authorization
+from qsticky.health import Health
+from qsticky.http_client import Exchange, HttpClient, Observer, Service
+from qsticky.metrics import Metrics
+from qsticky.portfile import PortFileWatch
+from qsticky.qbittorrent import Credentials, LoginLimit, QBittorrent
+from qsticky.report import SyncReport, Trigger
+from qsticky.server import Certificate, Routes, Server
+from qsticky.synchronizer import Synchronizer
+from qsticky.worker import Worker
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_TIME_TO_STOP = 1.0
+
+
+def make_gluetun(config: Config, observe: Observer) -> Gluetun:
+    """Make the client of the Gluetun that the configuration names."""
+
+    def authorization() -> dict[str, bytes]:
+        if config.gluetun_auth_type is AuthType.BASIC:
+            user, password = config.gluetun_username.reveal(), config.gluetun_password.reveal()
+            return basic_authorization(user, password)
+        if config.gluetun_auth_type is AuthType.APIKEY and config.gluetun_apikey:
+            return {"X-API-Key": config.gluetun_apikey.reveal().encode()}
+        return {}
+
+    service = Service(
+        label="gluetun",
+        name="Gluetun's control server",
+        url=config.gluetun_url,
+        unreachable=Reason.GLUETUN_UNREACHABLE,
+        invalid_response=Reason.GLUETUN_INVALID_RESPONSE,
+    )
+    http = HttpClient(service, config.request_timeout, observe)
+    return Gluetun(http, authorization, config.gluetun_port_file)
+
+
+def make_qbittorrent(config: Config, observe: Observer, clock: Clock) -> QBittorrent:
+    """Make the client of the qBittorrent that the configuration names."""
+    ca_file = config.qbittorrent_ca_file
+    service = Service(
+        label="qbittorrent",
+        name="qBittorrent",
+        url=config.qbittorrent_url,
+        unreachable=Reason.QBITTORRENT_UNREACHABLE,
+        invalid_response=Reason.QBITTORRENT_INVALID_RESPONSE,
+        verify=config.qbittorrent_verify_ssl and (str(ca_file) if ca_file else True),
+    )
+    return QBittorrent(
+        HttpClient(service, config.request_timeout, observe),
+        lambda: Credentials(config.qbittorrent_user.reveal(), config.qbittorrent_pass.reveal()),
+        config.qbittorrent_api_key.reveal,
+        LoginLimit(clock),
+    )
+
+
+def block_signals() -> None:
+    """Have SIGTERM and SIGINT wait for `Daemon.run`: no handler, no race.
+
+    To be called before any thread is started, for each inherits what is blocked.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
+class Daemon:
+    """The daemon of one configuration: made and run once, in a process's main thread."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._clock = SystemClock()
+        stopping = threading.Event()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self._metrics = Metrics(
+            registry,
+            check_interval=config.check_interval,
+            revision=os.environ.get("QSTICKY_REVISION") or "unknown",
+        )
+        logger = logs.set_up(config.log_format, config.log_level, self._metrics.log_line_written)
+        self._log = logs.Log(logger, self._clock)
+        self._health = Health(
+            config.health_file,
+            check_interval=config.check_interval,
+            request_timeout=config.request_timeout,
+            clock=self._clock,
+        )
+        synchronizer = Synchronizer(
+            make_gluetun(config, self._observe),
+            make_qbittorrent(config, self._observe, self._clock),
+            port_index=config.gluetun_port_index,
+            port_grace=config.port_grace,
+            clock=self._clock,
+            stopping=stopping,
+        )
+        self._worker = Worker(
+            synchronizer.sync,
+            self._record,
+            check_interval=config.check_interval,
+            clock=self._clock,
+            stopping=stopping,
+        )
+        self._routes = Routes(registry, self._health, self._request_sync, self._credentials)
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT, and return the exit code.
+
+        0 after a signal; 1 when it can't run: the port is taken, or the worker died.
+        """
+        config = self._config
+        block_signals()
+        threading.excepthook = self._thread_died
+        self._log.startup(_start_line(config), version=__version__)
+        for warning in config.warnings():
+            self._log.warning(warning)
+        try:
+            server = Server(
+                config.metrics_address, config.metrics_port, self._routes, _certificate(config)
+            )
+        except OSError as error:
+            self._log.cannot_serve(config.metrics_address, config.metrics_port, error)
+            return 1
+        server.start()
+        self._log.serving(config.metrics_url)
+        self._wrote_health_file(self._health.write())
+        watches = self._start_watches()
+        worker = threading.Thread(target=self._work, name="worker", daemon=True)
+        worker.start()
+        received = signal.sigwait(_SIGNALS)
+        died = not worker.is_alive()
+        self._worker.stop()
+        worker.join(_TIME_TO_STOP)  # a request that hangs is left behind
+        for watch in watches:
+            watch.stop()
+        self._health.remove()
+        reason = "the worker died" if died else f"received {signal.Signals(received).name}"
+        self._log.shutdown(f"Stopped: {reason}")
+        return 1 if died else 0
+
+    def _work(self) -> None:
+        try:
+            self._worker.run()
+        finally:
+            main = threading.main_thread().ident
+            if main is not None:
+                signal.pthread_kill(main, signal.SIGTERM)
+
+    def _start_watches(self) -> list[PortFileWatch]:
+        if self._config.gluetun_port_file is None:
+            return []
+        watch = PortFileWatch(
+            self._config.gluetun_port_file, partial(self._worker.trigger, Trigger.PORT_FILE)
+        )
+        try:
+            watch.start()
+        except OSError as error:
+            self._log.warning(
+                f"The port file can't be watched ({error}); it is read every CHECK_INTERVAL "
+                "all the same"
+            )
+            return []
+        return [watch]
+
+    def _record(self, report: SyncReport, pause: float) -> None:
+        self._metrics.record(report)
+        self._log.record(report)
+        self._wrote_health_file(self._health.record(report, pause))
+
+    def _observe(self, exchange: Exchange) -> None:
+        self._metrics.observe(exchange)
+        self._log.observe(exchange)
+        self._wrote_health_file(self._health.refresh())
+
+    def _wrote_health_file(self, error: OSError | None) -> None:
+        if error:
+            self._metrics.health_file_failed()
+        self._log.health_file(error)
+
+    def _request_sync(self, rebind: bool) -> None:
+        self._worker.trigger(Trigger.REQUEST, rebind=rebind)
+
+    def _credentials(self) -> tuple[str, str] | None:
+        config = self._config
+        if not config.metrics_username:
+            return None
+        return config.metrics_username.reveal(), config.metrics_password.reveal()
+
+    def _thread_died(self, hook: threading.ExceptHookArgs) -> None:
+        self._log.thread_died(hook)
+
+
+def _certificate(config: Config) -> Certificate | None:
+    if config.metrics_tls_cert_file is None or config.metrics_tls_key_file is None:
+        return None
+    return Certificate(config.metrics_tls_cert_file, config.metrics_tls_key_file)
+
+
+def _start_line(config: Config) -> str:
+    qbittorrent = "with an API key" if config.qbittorrent_api_key else "with user and password"
+    gluetun = {
+        AuthType.APIKEY: "with an API key" if config.gluetun_apikey else "without a credential",
+        AuthType.BASIC: "with user and password",
+        AuthType.NONE: "without a credential",
+    }[config.gluetun_auth_type]
+    return (
+        f"qSticky {__version__}: Gluetun at {config.gluetun_url} {gluetun}, qBittorrent at "
+        f"{config.qbittorrent_url} {qbittorrent}, checked every {config.check_interval:g} s"
+    )

@@ -1,0 +1,1 @@
+"""qSticky's tests."""

@@ -1,0 +1,1 @@
+"""Tests that start the `qsticky` command as its users do."""

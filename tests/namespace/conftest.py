@@ -1,0 +1,30 @@
+"""A namespace for each test, and a VPN in it that is not up yet."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from qsticky import netlink
+from tests.namespace.netns import Namespace, Vpn
+
+
+@pytest.fixture
+def namespace() -> Iterator[Namespace]:
+    """Make a network namespace of the test's own."""
+    with Namespace() as made:
+        yield made
+
+
+@pytest.fixture
+def vpn(namespace: Namespace) -> Iterator[Vpn]:
+    """Make `tun0`, when the test says so."""
+    with Vpn(namespace) as made:
+        yield made
+
+
+@pytest.fixture
+def inside(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> Namespace:
+    """Let the netlink and HTTP calls of the test's own process go to the namespace."""
+    monkeypatch.setattr(netlink, "socket", namespace.socket_module())
+    monkeypatch.setattr("urllib3.util.connection.create_connection", namespace.create_connection)
+    return namespace
