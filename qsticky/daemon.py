@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from functools import partial
+from ipaddress import ip_address
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,14 +14,16 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from qsticky import __version__, logs
+from qsticky import __version__, logs, netlink
 from qsticky.clock import Clock, SystemClock
 from qsticky.config import AuthType, Config
 from qsticky.errors import Reason
 from qsticky.gluetun import Gluetun, basic_authorization
 from qsticky.health import Health
 from qsticky.http_client import Exchange, HttpClient, Observer, Service
+from qsticky.listening import Lookout
 from qsticky.metrics import Metrics
+from qsticky.netlink import InterfaceWatch
 from qsticky.portfile import PortFileWatch
 from qsticky.qbittorrent import Credentials, LoginLimit, QBittorrent
 from qsticky.report import SyncReport, Trigger
@@ -109,8 +112,14 @@ class Daemon:
         synchronizer = Synchronizer(
             make_gluetun(config, self._observe),
             make_qbittorrent(config, self._observe, self._clock),
+            lookout=Lookout(
+                config.vpn_interface, beside=_is_loopback(config.qbittorrent_host), kernel=netlink
+            ),
             port_index=config.gluetun_port_index,
             port_grace=config.port_grace,
+            rebind=config.qbittorrent_rebind,
+            same_network=_is_loopback(config.qbittorrent_host)
+            and _is_loopback(config.gluetun_host),
             clock=self._clock,
             stopping=stopping,
         )
@@ -166,21 +175,28 @@ class Daemon:
             if main is not None:
                 signal.pthread_kill(main, signal.SIGTERM)
 
-    def _start_watches(self) -> list[PortFileWatch]:
-        if self._config.gluetun_port_file is None:
-            return []
-        watch = PortFileWatch(
-            self._config.gluetun_port_file, partial(self._worker.trigger, Trigger.PORT_FILE)
-        )
-        try:
-            watch.start()
-        except OSError as error:
-            self._log.warning(
-                f"The port file can't be watched ({error}); it is read every CHECK_INTERVAL "
-                "all the same"
+    def _start_watches(self) -> list[PortFileWatch | InterfaceWatch]:
+        """Start what triggers a sync early; where it can't be had, the interval serves."""
+        config, trigger = self._config, self._worker.trigger
+        watches: dict[str, PortFileWatch | InterfaceWatch] = {
+            f"interface {config.vpn_interface}": InterfaceWatch(
+                config.vpn_interface, partial(trigger, Trigger.INTERFACE)
             )
-            return []
-        return [watch]
+        }
+        if config.gluetun_port_file:
+            watches[f"port file {config.gluetun_port_file}"] = PortFileWatch(
+                config.gluetun_port_file, partial(trigger, Trigger.PORT_FILE)
+            )
+        for name, watch in list(watches.items()):
+            try:
+                watch.start()
+            except OSError as error:
+                del watches[name]
+                self._log.warning(
+                    f"The {name} can't be watched ({error}); a change is noticed within "
+                    f"CHECK_INTERVAL, {config.check_interval:g} s"
+                )
+        return list(watches.values())
 
     def _record(self, report: SyncReport, pause: float) -> None:
         self._metrics.record(report)
@@ -208,6 +224,13 @@ class Daemon:
 
     def _thread_died(self, hook: threading.ExceptHookArgs) -> None:
         self._log.thread_died(hook)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _certificate(config: Config) -> Certificate | None:

@@ -44,6 +44,7 @@ class Gluetun:
         self._authorization = authorization
         self._port_file = port_file
         self._route = _Route.SINCE_3_41
+        self._public_ip_refused = False
 
     def forwarded_ports(self) -> tuple[int, ...]:
         """Ask the control server for its ports, each from 1 to 65535; none is an empty tuple.
@@ -53,16 +54,35 @@ class Gluetun:
         """
         refusals: dict[_Route, int] = {}
         for route in sorted(_Route, key=lambda route: route is not self._route):
-            ports = self._http.request(
-                "GET",
-                route,
-                headers=self._authorization(),
-                read=partial(self._read_ports, route=route, refusals=refusals),
-            )
+            try:
+                ports = self._http.request(
+                    "GET",
+                    route,
+                    headers=self._authorization(),
+                    read=partial(self._read_ports, route=route, refusals=refusals),
+                )
+            except ServiceError as error:
+                if error.reason is Reason.GLUETUN_UNREACHABLE:
+                    self._public_ip_refused = False  # it may be back with another role
+                raise
             if ports is not None:
                 self._route = route
                 return ports
         raise AssertionError("the last route has an answer or an error")
+
+    def public_ip(self) -> str | None:
+        """Ask for the VPN's public address, if the role permits it; None where it isn't known.
+
+        Optional: a refusal is no error, and it is not asked for again until Gluetun was away.
+        """
+        if self._public_ip_refused:
+            return None
+        try:
+            return self._http.request(
+                "GET", "/v1/publicip/ip", headers=self._authorization(), read=self._read_public_ip
+            )
+        except ServiceError:
+            return None
 
     def ports_in_file(self) -> tuple[int, ...]:
         """Read the ports from the port file: one a line; none where it is missing or empty.
@@ -94,6 +114,13 @@ class Gluetun:
         if len(refusals) < len(_Route):
             return None
         raise self._refusal(refusals)
+
+    def _read_public_ip(self, response: Response) -> str | None:
+        if response.status != 200:
+            self._public_ip_refused = True
+            return None
+        address = self._http.json_object(response).get("public_ip")
+        return address if isinstance(address, str) and address else None
 
     def _ports(self, answer: dict[str, object]) -> tuple[int, ...]:
         """Read `{"port":5914}` (one, to 3.41) and `{"ports":[5914,6000]}` (several, and master)."""

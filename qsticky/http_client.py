@@ -135,15 +135,22 @@ class HttpClient:
 
         Stricter than Python's `json`: no NaN, and no name twice.
         """
+        return self._json(response, dict, "object")
+
+    def json_array(self, response: Response) -> list[object]:
+        """Parse an answer that must be a JSON array, as strictly as `json_object`."""
+        return self._json(response, list, "array")
+
+    def _json(self, response: Response, kind: type[_T], name: str) -> _T:
         try:
             parsed = json.loads(
                 response.body, object_pairs_hook=_unambiguous, parse_constant=_no_number
             )
         except (ValueError, RecursionError):
             parsed = None
-        if not isinstance(parsed, dict):
+        if not isinstance(parsed, kind):
             raise self.error(
-                ErrorKind.INVALID_RESPONSE, "answered with something that is no JSON object"
+                ErrorKind.INVALID_RESPONSE, f"answered with something that is no JSON {name}"
             )
         return parsed
 

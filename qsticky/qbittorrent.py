@@ -1,10 +1,13 @@
 """Translates qBittorrent's WebUI API into preferences, settings and errors."""
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TypeVar
 
 from qsticky.clock import Clock
@@ -51,6 +54,14 @@ class Preferences:
     random_port: bool
     upnp: bool
     interface: str
+
+
+@dataclass(frozen=True)
+class ListenFailure:
+    """qBittorrent's word that it could not listen on an address, and its whole message."""
+
+    address: IPv4Address | IPv6Address
+    message: str
 
 
 class LoginLimit:
@@ -164,6 +175,39 @@ class QBittorrent:
         form = {"json": json.dumps(wanted)}
         self._call("POST", "/api/v2/app/setPreferences", lambda _: None, form)
 
+    def last_log_id(self) -> int:
+        """The id of the last critical entry in qBittorrent's log; -1 where it has none."""
+        return max((number for number, _ in self._critical_entries(-1)), default=-1)
+
+    def listen_failures(self, port: int, after: int) -> list[ListenFailure]:
+        """The addresses on which it could not listen on `port`, by its log after an entry's id.
+
+        It has an entry for each, whose words are localised, but `TCP/51500` and the address
+        stand in it.
+        """
+        named = re.compile(rf"\bTCP/{port}\b")
+        return [
+            ListenFailure(address, message)
+            for _, message in self._critical_entries(after)
+            if named.search(message)
+            for address in _addresses(message)
+        ]
+
+    def _critical_entries(self, after: int) -> list[tuple[int, str]]:
+        levels = "normal=false&info=false&warning=false&critical=true"
+        path = f"/api/v2/log/main?{levels}&last_known_id={after}"
+        return self._call("GET", path, self._read_entries)
+
+    def _read_entries(self, response: Response) -> list[tuple[int, str]]:
+        entries = self._http.json_array(response)
+        return [
+            (number, message)
+            for entry in entries
+            if isinstance(entry, dict)
+            and type(number := entry.get("id")) is int
+            and isinstance(message := entry.get("message"), str)
+        ]
+
     def _read_preferences(self, response: Response) -> Preferences:
         answer = self._http.json_object(response)
         port, interface = answer.get("listen_port"), answer.get("current_network_interface", "")
@@ -273,6 +317,12 @@ class QBittorrent:
             if error.gone:  # and with it its count of failed logins
                 self._limit.forget()
             raise
+
+
+def _addresses(message: str) -> Iterator[IPv4Address | IPv6Address]:
+    for word in re.findall(r"[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]+", message):
+        with contextlib.suppress(ValueError):
+            yield ip_address(word)
 
 
 class _NoSessionError(Exception):

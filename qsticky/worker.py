@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from qsticky.clock import Clock
 from qsticky.errors import Reason, SyncError
@@ -18,7 +18,7 @@ class Worker:
 
     def __init__(
         self,
-        sync: Callable[[Trigger, bool], SyncReport],
+        sync: Callable[[Collection[Trigger], bool], SyncReport],
         record: Callable[[SyncReport, float], None],
         *,
         check_interval: float,
@@ -35,7 +35,7 @@ class Worker:
         self._failures = 0
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._requested: Trigger | None = None
+        self._requested: list[Trigger] = []
         self._rebind = False
 
     def trigger(self, trigger: Trigger, *, rebind: bool = False) -> None:
@@ -44,7 +44,8 @@ class Worker:
         Triggers that come while a sync runs make one more run, named after the first of them.
         """
         with self._lock:
-            self._requested = self._requested or trigger
+            if trigger not in self._requested:
+                self._requested.append(trigger)
             self._rebind = self._rebind or rebind
         self._wake.set()
 
@@ -55,22 +56,22 @@ class Worker:
 
     def run(self) -> None:
         """Sync at once, then whenever due or triggered, until stopped."""
-        trigger, rebind = Trigger.STARTUP, False
+        triggers, rebind = [Trigger.STARTUP], False
         while True:
-            report = self._guarded_sync(trigger, rebind)
+            report = self._guarded_sync(triggers, rebind)
             if self._stopping.is_set():
                 return
-            pause, trigger = self._plan(report)
+            pause, due = self._plan(report)
             self._record(report, pause)
             self._clock.wait(self._wake, pause)
             if self._stopping.is_set():
                 return
-            trigger, rebind = self._take(trigger)
+            triggers, rebind = self._take(due)
 
-    def _guarded_sync(self, trigger: Trigger, rebind: bool) -> SyncReport:
+    def _guarded_sync(self, triggers: Collection[Trigger], rebind: bool) -> SyncReport:
         started = self._clock.monotonic()
         try:
-            return self._sync(trigger, rebind)
+            return self._sync(triggers, rebind)
         except Exception as error:  # noqa: BLE001 - the one place: whatever it is, the loop goes on
             failure = SyncError(
                 Reason.INTERNAL,
@@ -79,7 +80,7 @@ class Worker:
             )
             failure.__cause__ = error
             return SyncReport(
-                trigger=trigger,
+                trigger=next(iter(triggers)),
                 finished_at=self._clock.now(),
                 duration=self._clock.monotonic() - started,
                 status=Status.FAILING,
@@ -96,12 +97,14 @@ class Worker:
                 return pause, Trigger.RETRY
         elif not report.failure:
             self._failures = 0
-        return min(self._check_interval, report.again_in or self._check_interval), Trigger.INTERVAL
+        if report.again_in is not None and report.again_in < self._check_interval:
+            return report.again_in, Trigger.RETRY
+        return self._check_interval, Trigger.INTERVAL
 
-    def _take(self, due: Trigger) -> tuple[Trigger, bool]:
+    def _take(self, due: Trigger) -> tuple[list[Trigger], bool]:
         """Take what was triggered since, or else what is due."""
         with self._lock:
             self._wake.clear()
             requested, rebind = self._requested, self._rebind
-            self._requested, self._rebind = None, False
-        return requested or due, rebind
+            self._requested, self._rebind = [], False
+        return requested or [due], rebind
