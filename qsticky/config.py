@@ -1,7 +1,9 @@
 """Turns the environment and secret files into one frozen `Config`, or into all mistakes at once."""
 
+import ipaddress
 import os
 import re
+import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -154,7 +156,7 @@ def load(secrets_folder: Path = SECRETS_FOLDER) -> Config:
         qbittorrent_api_key=secret("QBITTORRENT_API_KEY"),
         qbittorrent_https=env.switch("QBITTORRENT_HTTPS", "", unset=False),
         qbittorrent_verify_ssl=env.switch("QBITTORRENT_VERIFY_SSL", "", unset=True),
-        qbittorrent_ca_file=env.readable("QBITTORRENT_CA_FILE", "", unset=None),
+        qbittorrent_ca_file=env.certificates("QBITTORRENT_CA_FILE", "", unset=None),
         qbittorrent_rebind=env.switch("QBITTORRENT_REBIND", "", unset=True),
         gluetun_host=env.host("GLUETUN_HOST", "", unset="localhost"),
         gluetun_port=env.whole("GLUETUN_PORT", "", unset=8000, highest=65535),
@@ -215,10 +217,12 @@ def _pair_mistakes(config: Config, wrong: list[str]) -> list[str]:
     mistakes = []
     for pair in pairs:
         missing = [name for name, value in pair.items() if not value]
-        if len(missing) == 1 and not any(m.startswith(missing[0]) for m in wrong):
+        if all(any(m.startswith(name) for m in wrong) for name in missing):
+            continue
+        if len(missing) == 1:
             present = next(name for name in pair if name not in missing)
             mistakes.append(f"{missing[0]} is not set, and {present} is: set both or neither")
-        if len(missing) == 2 and "GLUETUN_USERNAME" in pair:
+        elif "GLUETUN_USERNAME" in pair:
             mistakes.append("GLUETUN_AUTH_TYPE is basic: set GLUETUN_USERNAME and GLUETUN_PASSWORD")
     return mistakes
 
@@ -229,11 +233,12 @@ def _secret(env: Env, name: str, default: str, secrets_folder: Path) -> Secret:
     if value and file:
         raise _Mistake(f"{name} and {name}_FILE are both set: unset one of them")
     path = None if value else Path(file) if file else secrets_folder / name.lower()
-    if path and not file and not path.exists():
+    if path and not file and not os.path.exists(path):  # nor in a folder closed to this user
         return Secret(default)
     source = f"{name}_FILE: {file!r}" if file else f"{name}: {str(path)!r}" if path else name
     try:
-        return Secret((_read_secret(path) if path else _checked_secret(value)) or default, path)
+        content = _read_secret(path) if path else _checked_secret(os.fsencode(value))
+        return Secret(content or default, path)
     except OSError as error:
         problem = f"can't be read ({error.strerror}): mount it, and let qSticky's user read it"
     except ValueError as error:
@@ -242,22 +247,26 @@ def _secret(env: Env, name: str, default: str, secrets_folder: Path) -> Secret:
 
 
 def _read_secret(path: Path) -> str:
-    """Read a secret without its trailing newline; raises OSError or ValueError, naming no content.
+    """Read a secret; raises OSError or ValueError, naming no content.
 
     Opened without blocking, for a FIFO would hold the reader until somebody writes.
     """
     with open(path, "rb", opener=_open_nonblocking) as file:
-        content = file.read(_LONGEST_SECRET + 1) or b""
+        return _checked_secret(file.read(_LONGEST_SECRET + len("\r\n?")) or b"")
+
+
+def _checked_secret(content: bytes) -> str:
+    """Return a secret without its trailing newline if it can be sent; else raise ValueError.
+
+    A control character in a header never can.
+    """
+    content = content.removesuffix(b"\n").removesuffix(b"\r")
+    if len(content) > _LONGEST_SECRET:
+        raise ValueError(f"is longer than {_LONGEST_SECRET} bytes")
     try:
-        return _checked_secret(content.decode().removesuffix("\n").removesuffix("\r"))
+        text = content.decode()
     except UnicodeDecodeError:
         raise ValueError("is no UTF-8 text") from None
-
-
-def _checked_secret(text: str) -> str:
-    """Return the secret if it can be sent; a control character in a header never can."""
-    if len(text) > _LONGEST_SECRET:
-        raise ValueError(f"is longer than {_LONGEST_SECRET} characters")
     if any(ord(character) < 32 or ord(character) == 127 for character in text):
         raise ValueError("contains a line break or another control character")
     return text
@@ -280,16 +289,25 @@ def _unset_when_empty(parse: Callable[..., _T]) -> Callable[..., _T]:
 
 def _host(raw: str) -> str:
     host = raw.removeprefix("[").removesuffix("]")
-    if not _HOST.fullmatch(host):
+    if not _HOST.fullmatch(host) and not _is_ipv6(host):
         raise _Mistake(
             f"{raw!r} is no host: give a name or an address alone, as in gluetun or 127.0.0.1"
         )
     return host
 
 
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return re.search(r"[^\w.:%-]", host, re.ASCII) is None  # a zone can be any text else
+
+
 def _interface(raw: str) -> str:
-    # The kernel's own rule for names (dev_valid_name), IFNAMSIZ being 16 with the closing zero.
-    if len(raw.encode()) > 15 or raw in (".", "..") or re.search(r"[/:\s]", raw):
+    # The kernel's own rule for names (dev_valid_name), IFNAMSIZ being 16 with the closing zero;
+    # but for bytes beyond ASCII, which it takes and nobody uses.
+    if len(raw) > 15 or raw in (".", "..") or re.search(r"[^!-~]|[/:]", raw):
         raise _Mistake(f"{raw!r} is no interface name: give one of up to 15 characters, as in tun0")
     return raw
 
@@ -333,7 +351,19 @@ def _readable(raw: str) -> Path:
         ) from None
 
 
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?|[0-9A-Fa-f:.]{2,45}(%\w+)?")
+def _certificates(raw: str) -> Path:
+    path = _readable(raw)
+    try:
+        if path.is_file():  # a FIFO would hold the reader
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+            return path
+    except ssl.SSLError:
+        pass
+    raise _Mistake(f"{raw!r} holds no certificate: give the CA's, in PEM form")
+
+
+# Labels of up to 63 characters, 253 in all: what the resolver refuses is no name it can't find.
+_HOST = re.compile(r"(?!.{254})\w[\w-]{0,62}(\.[\w-]{1,63})*\.?", re.ASCII)
 _SWITCH = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
@@ -346,5 +376,6 @@ _PARSERS: dict[str, Callable[..., object]] = {
     "switch": _switch,
     "choice": _choice,
     "readable": _readable,
+    "certificates": _certificates,
     "file_path": Path,
 }

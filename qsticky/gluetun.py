@@ -4,6 +4,7 @@ import base64
 import errno
 import os
 import re
+import reprlib
 import stat
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -126,13 +127,14 @@ class Gluetun:
         """Read `{"port":5914}` (one, to 3.41) and `{"ports":[5914,6000]}` (several, and master)."""
         if not answer.keys() & {"port", "ports"}:
             raise self._http.error(ErrorKind.INVALID_RESPONSE, "answered JSON without a port")
-        ports = answer.get("ports") or [answer.get("port", 0)]
-        if ports == [0]:
-            return ()
+        ports = answer.get("ports")
+        if ports is None or ports == []:
+            port = answer.get("port", 0)
+            ports = [] if type(port) is int and port == 0 else [port]
         if not isinstance(ports, list) or not all(_is_port(port) for port in ports):
             raise self._http.error(
                 ErrorKind.INVALID_RESPONSE,
-                f"named {str(ports)[:80]} as its ports, which are whole numbers from 1 to 65535",
+                f"named {reprlib.repr(ports)} as ports, which are whole numbers from 1 to 65535",
             )
         return tuple(ports)
 

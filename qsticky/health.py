@@ -132,7 +132,12 @@ def _replace(path: Path, text: str) -> None:
     Raises OSError. What a killed process left behind beside the file is overwritten.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text)
-    fresh.chmod(0o644)
-    fresh.replace(path)
+    fresh = path.parent / f".{path.name}.new"
+    try:
+        fresh.write_text(text)
+        fresh.chmod(0o644)
+        fresh.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise

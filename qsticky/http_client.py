@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import io
 import json
 import os
 import queue
@@ -111,6 +112,8 @@ class HttpClient:
         """
         started = time.monotonic()
         failure: ErrorKind | None = None
+        # Without the spaces around a value, which HTTP would drop and `requests` refuses.
+        headers = {name: value.strip() for name, value in (headers or {}).items()}
         request = requests.Request(method, self.service.url + path, headers=headers, data=form)
         try:
             return read(self._answer(request))
@@ -156,7 +159,7 @@ class HttpClient:
 
     def _connect_anew(self) -> None:
         self._line = _Line()
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.trust_env = False
         self._session.verify = self.service.verify
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -198,10 +201,10 @@ class HttpClient:
         try:
             return self._send(session, request)
         except requests.ConnectionError as error:
-            # A kept connection that the service closed just now (qBittorrent does after 8 s).
-            if line.reused and _find(error, *_CLOSED):
-                return self._send(session, request)
-            raise
+            if not (line.reused and _find(error, *_CLOSED)):
+                raise
+        # A kept connection that the service closed just now (qBittorrent does after 8 s).
+        return self._send(session, request)
 
     def _send(self, session: requests.Session, request: requests.Request) -> Response:
         prepared = session.prepare_request(request)
@@ -251,9 +254,10 @@ class HttpClient:
                 "restart it if it hangs, or raise REQUEST_TIMEOUT if it is slow",
             )
         if refused := _find(error, ssl.SSLCertVerificationError):
+            why = refused.verify_message.rstrip(".")
             return unreachable(
                 ErrorKind.TLS,
-                f"{where} has a certificate that was refused ({refused.verify_message}); set "
+                f"{where} has a certificate that was refused ({why}); set "
                 "QBITTORRENT_CA_FILE to the certificate of the CA that signed it, or "
                 "QBITTORRENT_VERIFY_SSL=false to accept any certificate",
             )
@@ -273,6 +277,11 @@ class HttpClient:
         if _find(error, ConnectionRefusedError):
             return unreachable(
                 ErrorKind.CONNECTION, f"{where} refused the connection; {check}", gone=True
+            )
+        if _find(error, http.client.IncompleteRead):
+            return unreachable(
+                ErrorKind.CONNECTION,
+                f"{where} broke off in the middle of its answer; look at its log, and {check}",
             )
         if _find(error, *_CLOSED):
             plain = service.url.startswith("http:") and service.label == "qbittorrent"
@@ -302,6 +311,13 @@ _CLOSED: tuple[type[OSError], ...] = (
     ConnectionResetError,
     BrokenPipeError,
 )
+
+
+class _Session(requests.Session):
+    """Sees no redirect: `requests` reads the whole body of one, whatever its size, beforehand."""
+
+    def get_redirect_target(self, _: requests.Response) -> None:
+        return None
 
 
 class _Stage(Enum):
@@ -339,6 +355,27 @@ class _Line:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
+class _WholeHead(http.client.HTTPResponse):
+    """Refuses an answer that ends within its headers: `http.client` takes it for a whole one."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = _Lines(self.fp.detach())
+
+
+class _Lines(io.BufferedReader):
+    """Raises `IncompleteRead` where a line breaks off, or where none follows after the first."""
+
+    _begun = False
+
+    def readline(self, size: int | None = -1) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n") and len(line) != size and (line or self._begun):
+            raise http.client.IncompleteRead(line)
+        self._begun = True
+        return line
+
+
 class _Adapter(HTTPAdapter):
     """Has each connection report to a `_Line`."""
 
@@ -351,12 +388,16 @@ class _Adapter(HTTPAdapter):
         line = self._line
 
         class Connection(HTTPConnection):
+            response_class = _WholeHead
+
             def connect(self) -> None:
                 line.connecting()
                 super().connect()
                 line.established(self.sock)
 
         class TlsConnection(HTTPSConnection):
+            response_class = _WholeHead
+
             def _new_conn(self) -> socket.socket:
                 connected = super()._new_conn()
                 line.stage = _Stage.SECURING
@@ -366,6 +407,7 @@ class _Adapter(HTTPAdapter):
                 line.connecting()
                 super().connect()
                 line.established(self.sock)
+                self.is_verified = True  # as far as people want it: no warning on every connection
 
         class Pool(HTTPConnectionPool):
             ConnectionCls = Connection

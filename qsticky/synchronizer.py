@@ -119,7 +119,8 @@ class Synchronizer:
     def _explained(self, failure: SyncError, seen: "_Sight") -> SyncError:
         """Recognise a Gluetun whose container was recreated: ours keeps the dead network."""
         now = self._clock.monotonic()
-        self._gluetun_gone_since = self._gluetun_gone_since or now
+        if self._gluetun_gone_since is None:
+            self._gluetun_gone_since = now
         if (
             failure.reason is not Reason.GLUETUN_UNREACHABLE
             or now - self._gluetun_gone_since < _RECREATED_AFTER
@@ -149,11 +150,12 @@ class Synchronizer:
         seen.forwarded_port = ports[index - 1] if index <= len(ports) else 0
         self._follow(seen, seen.forwarded_port)
         if ports and not seen.forwarded_port:
+            one = len(ports) == 1
             return SyncError(
                 Reason.NO_FORWARDED_PORT,
-                f"Gluetun has {len(ports)} forwarded port{'s' if len(ports) > 1 else ''}, and "
-                f"GLUETUN_PORT_INDEX asks for number {index}; set it to 1 to {len(ports)}, or "
-                "have the VPN provider forward more ports",
+                f"Gluetun has {len(ports)} forwarded port{'' if one else 's'}, and "
+                f"GLUETUN_PORT_INDEX asks for number {index}; set it to "
+                f"{'1' if one else f'1 to {len(ports)}'}, or have the VPN provider forward more",
             )
         return None
 
@@ -181,8 +183,9 @@ class Synchronizer:
 
     def _wait_for_port(self, seen: "_Sight") -> Status:
         """Be patient with a VPN that has no forwarded port yet, for as long as PORT_GRACE."""
-        since = self._portless_since or 0.0
-        left = since + self._port_grace - self._clock.monotonic()
+        now = self._clock.monotonic()
+        since = now if self._portless_since is None else self._portless_since
+        left = since + self._port_grace - now
         if left > 0:
             seen.ask_again_in(left)
             return Status.WAITING
