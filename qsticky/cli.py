@@ -33,6 +33,9 @@ def _main(arguments: list[str]) -> int:
         from qsticky import healthcheck
 
         return healthcheck.main()
+    from qsticky import signals
+
+    signals.block()  # first of all: what follows takes a moment, and starts threads
     if command == "demo":
         from qsticky import demo
 

@@ -1,7 +1,6 @@
 """Wiring and lifecycle of the daemon: what knows what, start, signals and stop."""
 
 import os
-import signal
 import threading
 from functools import partial
 from ipaddress import ip_address
@@ -14,7 +13,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from qsticky import __version__, logs, netlink
+from qsticky import __version__, logs, netlink, signals
 from qsticky.clock import Clock, SystemClock
 from qsticky.config import AuthType, Config
 from qsticky.errors import Reason
@@ -31,7 +30,6 @@ from qsticky.server import Certificate, Routes, Server
 from qsticky.synchronizer import Synchronizer
 from qsticky.worker import Worker
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _TIME_TO_STOP = 1.0
 
 
@@ -74,14 +72,6 @@ def make_qbittorrent(config: Config, observe: Observer, clock: Clock) -> QBittor
         config.qbittorrent_api_key.reveal,
         LoginLimit(clock),
     )
-
-
-def block_signals() -> None:
-    """Have SIGTERM and SIGINT wait for `Daemon.run`: no handler, no race.
-
-    To be called before any thread is started, for each inherits what is blocked.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
 class Daemon:
@@ -138,7 +128,7 @@ class Daemon:
         0 after a signal; 1 when it can't run: the port is taken, or the worker died.
         """
         config = self._config
-        block_signals()
+        signals.block()
         threading.excepthook = self._thread_died
         self._log.startup(_start_line(config), version=__version__)
         for warning in config.warnings():
@@ -156,14 +146,14 @@ class Daemon:
         watches = self._start_watches()
         worker = threading.Thread(target=self._work, name="worker", daemon=True)
         worker.start()
-        received = signal.sigwait(_SIGNALS)
+        received = signals.wait()
         died = not worker.is_alive()
         self._worker.stop()
         worker.join(_TIME_TO_STOP)  # a request that hangs is left behind
         for watch in watches:
             watch.stop()
         self._health.remove()
-        reason = "the worker died" if died else f"received {signal.Signals(received).name}"
+        reason = "the worker died" if died else f"received {received}"
         self._log.shutdown(f"Stopped: {reason}")
         return 1 if died else 0
 
@@ -171,9 +161,7 @@ class Daemon:
         try:
             self._worker.run()
         finally:
-            main = threading.main_thread().ident
-            if main is not None:
-                signal.pthread_kill(main, signal.SIGTERM)
+            signals.wake_main_thread()
 
     def _start_watches(self) -> list[PortFileWatch | InterfaceWatch]:
         """Start what triggers a sync early; where it can't be had, the interval serves."""

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from qsticky import config
-from qsticky.daemon import Daemon, block_signals
+from qsticky.daemon import Daemon
 from qsticky.simulator import GluetunSimulator, QBittorrentSimulator
 
 _CHANGE_EVERY = 5.0
@@ -16,7 +16,6 @@ _API_KEY = "demonstration"
 
 def main() -> int:
     """Run until Ctrl-C; what the environment sets of METRICS_… and LOG_… is kept."""
-    block_signals()
     with (
         tempfile.TemporaryDirectory(prefix="qsticky-demo-") as folder,
         GluetunSimulator(api_key=_API_KEY, ports=[_any_port()]) as gluetun,

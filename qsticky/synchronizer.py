@@ -69,8 +69,8 @@ class Synchronizer:
         seen = _Sight()
         if rebind:
             self._reopening.evidence(RebindCause.REQUEST, started)
-        if Trigger.PORT_FILE in triggers and not self._lookout.seen:
-            self._reopening.evidence(RebindCause.PORT_FILE, started)
+        if Trigger.PORT_FILE in triggers:
+            self._note_evidence(RebindCause.PORT_FILE)
         try:
             status = self._reconcile(seen)
         except SyncError as error:
@@ -89,7 +89,8 @@ class Synchronizer:
         gluetun_failure = self._look_at_gluetun(seen)
         qbittorrent_failure = self._look_at_qbittorrent(seen)
         look = self._look(seen, seen.current_port or 0)
-        self._gather_evidence(seen)
+        if seen.port_restored:
+            self._note_evidence(RebindCause.PORT_RETURNED)
         if gluetun_failure:
             raise self._explained(gluetun_failure, seen)
         if qbittorrent_failure:
@@ -99,21 +100,21 @@ class Synchronizer:
             return self._wait_for_port(seen)
         if self._set_port(seen, seen.forwarded_port):
             look = self._look(seen, seen.forwarded_port)
+        self._follow_public_ip(seen)
         self._ensure_listening(seen, seen.forwarded_port, look)
         return Status.SYNCED
 
-    def _gather_evidence(self, seen: "_Sight") -> None:
-        """Where the interface can't be seen, note what tells that the VPN came back."""
-        if self._lookout.seen:
-            return
-        now = self._clock.monotonic()
-        if seen.port_restored:
-            self._reopening.evidence(RebindCause.PORT_RETURNED, now)
-        if not seen.gluetun_up:
+    def _note_evidence(self, cause: RebindCause) -> None:
+        """Note what tells that the VPN came back, where the interface can't be looked at."""
+        if not self._lookout.seen:
+            self._reopening.evidence(cause, self._clock.monotonic())
+
+    def _follow_public_ip(self, seen: "_Sight") -> None:
+        if self._lookout.seen or not seen.gluetun_up:
             return
         address = self._gluetun.public_ip()
         if address and self._public_ip and address != self._public_ip:
-            self._reopening.evidence(RebindCause.ADDRESS_CHANGED, now)
+            self._note_evidence(RebindCause.ADDRESS_CHANGED)
         self._public_ip = address or self._public_ip
 
     def _explained(self, failure: SyncError, seen: "_Sight") -> SyncError:

@@ -1,0 +1,27 @@
+"""The signals that end the daemon: blocked in every thread, and waited for in one.
+
+No handler runs, so nothing can be interrupted halfway, and none is lost: one that comes while the
+daemon is still starting waits for it. As a container's first process it would otherwise be ignored.
+"""
+
+import signal
+import threading
+
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+def block() -> None:
+    """Have the signals wait; to be called before any thread is started, as threads inherit it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+
+
+def wait() -> str:
+    """Wait for one of the signals, and return its name."""
+    return signal.Signals(signal.sigwait(_ENDING)).name
+
+
+def wake_main_thread() -> None:
+    """Make the main thread's `wait` return, as if SIGTERM had come."""
+    main = threading.main_thread().ident
+    if main is not None:
+        signal.pthread_kill(main, signal.SIGTERM)
