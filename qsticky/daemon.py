@@ -194,7 +194,8 @@ class Daemon:
     def _observe(self, exchange: Exchange) -> None:
         self._metrics.observe(exchange)
         self._log.observe(exchange)
-        self._wrote_health_file(self._health.refresh())
+        if error := self._health.refresh():  # None also tells that nothing had to be written
+            self._wrote_health_file(error)
 
     def _wrote_health_file(self, error: OSError | None) -> None:
         if error:

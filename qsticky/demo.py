@@ -15,7 +15,7 @@ _API_KEY = "demonstration"
 
 
 def main() -> int:
-    """Run until Ctrl-C; what the environment sets of METRICS_… and LOG_… is kept."""
+    """Run until Ctrl-C; what the environment sets of METRICS_…, LOG_… and HEALTH_FILE is kept."""
     with (
         tempfile.TemporaryDirectory(prefix="qsticky-demo-") as folder,
         GluetunSimulator(api_key=_API_KEY, ports=[_any_port()]) as gluetun,
@@ -30,8 +30,8 @@ def main() -> int:
             "QBITTORRENT_HOST": qbittorrent.host,
             "QBITTORRENT_PORT": str(qbittorrent.port),
             "VPN_INTERFACE": "demo",  # none of that name: a real one would be looked at
-            "HEALTH_FILE": str(Path(folder, "status.json")),
         }
+        os.environ.setdefault("HEALTH_FILE", str(Path(folder, "status.json")))
         os.environ.setdefault("METRICS_ADDRESS", "127.0.0.1")
         os.environ.setdefault("LOG_FORMAT", "text")
         settings = config.load()
