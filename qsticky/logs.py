@@ -1,7 +1,9 @@
 """Log lines: how they are written, and which of them a report is worth."""
 
 import logging
+import re
 import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from enum import StrEnum
@@ -18,6 +20,7 @@ from qsticky.report import PortChange, Status, SyncReport
 
 LOGGER_NAME = "qSticky"
 _REMIND_EVERY = 15 * 60.0
+_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Event(StrEnum):
@@ -44,7 +47,7 @@ def set_up(log_format: LogFormat, level: str, count: Callable[[str], None]) -> l
     `count` is called with the level of each line. Other libraries speak from WARNING on.
     """
     handler = _CountingHandler(sys.stdout, count)
-    handler.setFormatter(_JsonLines() if log_format is LogFormat.JSON else _text_lines())
+    handler.setFormatter(_JsonLines() if log_format is LogFormat.JSON else _TextLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(True)
     logger = logging.getLogger(LOGGER_NAME)
@@ -52,8 +55,18 @@ def set_up(log_format: LogFormat, level: str, count: Callable[[str], None]) -> l
     return logger
 
 
-def _text_lines() -> logging.Formatter:
-    return logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s")
+class _TextLines(logging.Formatter):
+    """A record a line, a traceback indented below it: no service's text can pass for a record."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s - %(name)s - %(levelname)s - %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        line = super().formatMessage(record)
+        return _NO_TEXT.sub(lambda character: ascii(character[0])[1:-1], line)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return textwrap.indent(super().formatException(ei), "  ")
 
 
 class _JsonLines(JsonFormatter):
@@ -229,7 +242,11 @@ class Log:
             return
         if before is None:
             self._problem_began = now
-        again = before is not None and before.reason is problem.reason
+        again = (
+            before is not None
+            and before.reason is problem.reason
+            and (self._status is Status.FAILING) is (report.failure is not None)
+        )
         if again and now - self._problem_told < _REMIND_EVERY:
             return
         self._problem_told = now

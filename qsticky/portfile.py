@@ -82,8 +82,8 @@ class PortFileWatch:
     def on_event(self, event: InotifyEvent) -> None:
         """Take an event from watchdog; one without a name is about the file itself."""
         if (event.wd, event.name) in self._awaited:
-            # A file that is written twice within a tick of the file system's clock, at the same
-            # length, looks the same: for its own events no look is needed.
+            # The file's own events count whatever it looks like: written twice at the same length,
+            # within a tick of the file system's clock, it looks the same.
             self._look(certain=event.is_modify or event.name == self._name)
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:  # noqa: ARG002 - watchdog passes it
