@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint format docs lock clean
+.PHONY: help demo test test-newer chaos soak coverage lint format docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -17,6 +17,15 @@ test: .venv/development ## all tests; what needs a real part that is missing say
 	@$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	@$(BIN)/coverage combine --quiet
+
+test-newer: .venv/development ## what asks a real qBittorrent, against newer ones too; needs root
+	@tests/newer-qbittorrent
+
+chaos: .venv/development ## three minutes of random faults, and what became of them
+	$(BIN)/python -m tests.chaos.chaos --seconds 180
+
+soak: .venv/development ## 50,000 syncs, and what has grown
+	$(BIN)/python -m tests.chaos.soak --syncs 50000
 
 coverage: .venv/development ## how much of the package the last `make test` covered, by branch
 	$(BIN)/coverage report --fail-under=95

@@ -117,8 +117,8 @@ class Gluetun:
         raise self._refusal(refusals)
 
     def _read_public_ip(self, response: Response) -> str | None:
+        self._public_ip_refused = response.status in _NOT_HERE
         if response.status != 200:
-            self._public_ip_refused = True
             return None
         address = self._http.json_object(response).get("public_ip")
         return address if isinstance(address, str) and address else None

@@ -1,0 +1,52 @@
+"""Reports as tests need them: a good one and a bad one, changed where it matters."""
+
+from dataclasses import replace
+from typing import Any
+
+from qsticky.errors import Reason, SyncError
+from qsticky.qbittorrent import ConnectionStatus
+from qsticky.report import Status, SyncReport, Trigger
+
+ENDED = 1_737_749_293.25  # 2025-01-24T20:08:13.250Z
+
+_SYNCED = SyncReport(
+    trigger=Trigger.INTERVAL,
+    finished_at=ENDED,
+    duration=0.02,
+    status=Status.SYNCED,
+    forwarded_port=51218,
+    current_port=51218,
+    connection_status=ConnectionStatus.CONNECTED,
+    gluetun_up=True,
+    qbittorrent_up=True,
+)
+
+
+def synced(**facts: Any) -> SyncReport:
+    """Both services answered, and have the same port."""
+    return replace(_SYNCED, **facts)
+
+
+def waiting(**facts: Any) -> SyncReport:
+    """Gluetun has no forwarded port yet."""
+    return replace(_SYNCED, **{"status": Status.WAITING, "forwarded_port": 0, **facts})
+
+
+def failing(reason: Reason, sentence: str = "It failed; mend it", **facts: Any) -> SyncReport:
+    """A sync that failed, nothing being known but why."""
+    error = SyncError(reason, sentence)
+    bare = SyncReport(
+        trigger=Trigger.INTERVAL,
+        finished_at=ENDED,
+        duration=0.02,
+        status=Status.FAILING,
+        failure=error,
+        problem=error,
+    )
+    return replace(bare, **facts)
+
+
+def degraded(sentence: str = "Gluetun is away; start it", **facts: Any) -> SyncReport:
+    """Gluetun's API could not be read, and the port came from the file."""
+    problem = SyncError(Reason.GLUETUN_UNREACHABLE, sentence)
+    return replace(_SYNCED, **{"gluetun_up": False, "problem": problem, **facts})
