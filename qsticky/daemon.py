@@ -30,7 +30,7 @@ from qsticky.server import Certificate, Routes, Server
 from qsticky.synchronizer import Synchronizer
 from qsticky.worker import Worker
 
-_TIME_TO_STOP = 1.0
+_TIME_TO_STOP = 0.5
 
 
 def make_gluetun(config: Config, observe: Observer) -> Gluetun:
