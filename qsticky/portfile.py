@@ -18,7 +18,9 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
-_logger = logging.getLogger(__name__)
+from qsticky.logs import LOGGER_NAME
+
+_logger = logging.getLogger(LOGGER_NAME)
 
 # A folder tells only of names that come and go, so that a busy /tmp costs little. The file tells
 # of writes and of being emptied; reading it makes no event.

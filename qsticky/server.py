@@ -26,18 +26,19 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from qsticky.health import Health
+from qsticky.logs import LOGGER_NAME
 from qsticky.page import CONTENT_SECURITY_POLICY, render
 
 _MOST_CONNECTIONS = 32
 _LONGEST_CONNECTION = 10.0
 _LONGEST_WAIT = 1.0
-_TIME_TO_SPEAK = 0.025
+_MOMENT = 0.025
 _LINGER = 1.0
 _TEND_EVERY = 1.0
 _LONGEST_LINE = 64 * 1024
 _CHUNK = 64 * 1024
 
-_logger = logging.getLogger(__name__)
+_logger = logging.getLogger(LOGGER_NAME)
 
 
 class Routes:
@@ -66,7 +67,12 @@ class Routes:
         }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request."""
+        """Answer one request; HEAD as GET, without the body."""
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return _without_body(self._respond, environ, start_response)
+        return self._respond(environ, start_response)
+
+    def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         if path != "/-/healthy" and not self._authorized(environ.get("HTTP_AUTHORIZATION", "")):
             challenge = ("WWW-Authenticate", 'Basic realm="qSticky", charset="UTF-8"')
@@ -74,20 +80,20 @@ class Routes:
         if path not in self._routes:
             return _answer(start_response, "404 Not Found", "Not found\n")
         allowed, application = self._routes[path]
-        head = method == "HEAD" and allowed == "GET"
-        if method != allowed and not head:
+        if method != allowed:
             allow = ("Allow", "GET, HEAD" if allowed == "GET" else allowed)
             return _answer(start_response, "405 Method Not Allowed", f"Use {allow[1]}\n", allow)
-        if head:
-            return _without_body(application, environ, start_response)
         return application(environ, start_response)
 
     def _authorized(self, authorization: str) -> bool:
         credentials = self._credentials()
         if credentials is None:
             return True
-        expected = "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
-        return hmac.compare_digest(authorization.encode("latin-1"), expected.encode())
+        scheme, _, given = authorization.partition(" ")
+        expected = base64.b64encode(":".join(credentials).encode())
+        return scheme.lower() == "basic" and hmac.compare_digest(
+            given.strip().encode("latin-1"), expected
+        )
 
     def _page(self, _: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         page = render(self._health.document(), fresh=self._health.fresh()).encode()
@@ -179,7 +185,10 @@ class Certificate:
         )
 
     def _look(self) -> list[int]:
-        return [os.stat(path).st_mtime_ns for path in self._files]
+        try:
+            return [os.stat(path).st_mtime_ns for path in self._files]
+        except OSError:
+            return []  # loading will tell why
 
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -190,9 +199,10 @@ class Certificate:
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     """Serves `application`, a thread for each connection, of which there is a bounded number.
 
-    When all are taken, the connection that has been silent for longest makes room: so that
-    neither idle clients nor unfinished TLS handshakes keep a scrape waiting. One connection is
-    one request, and lasts 10 seconds at most. Raises OSError when it can't bind.
+    When all are taken, the connection that has been idle for longest makes room: so that neither
+    silent clients, nor unfinished TLS handshakes, nor clients that don't close what was answered
+    keep a scrape waiting. One connection is one request, and lasts 10 seconds at most. Raises
+    OSError when it can't bind.
     """
 
     allow_reuse_address = True
@@ -218,11 +228,11 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         serve = partial(self.serve_forever, poll_interval=_TEND_EVERY)
         threading.Thread(target=serve, name="http-server", daemon=True).start()
 
-    def answering(self, request: Any) -> None:
-        """Note that a connection's request has come in whole: it is not silent any more."""
+    def note(self, request: Any, *, idle: bool) -> None:
+        """Note whether a connection only waits for its client, and so can make room."""
         with self._lock:
             if connection := self._connections.get(request):
-                connection.silent = False
+                connection.idle_since = time.monotonic() if idle else None
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection; its TLS handshake is left to its thread."""
@@ -231,23 +241,25 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         return (self._certificate.wrap(connection) if self._certificate else connection), client
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give a connection its thread, in place of a silent one if need be."""
+        """Give a connection its thread, in place of an idle one if need be."""
         if not self._slots.acquire(blocking=False):
+            latest = time.monotonic() + _LONGEST_WAIT
             self._make_room()
-            if not self._slots.acquire(timeout=_LONGEST_WAIT):
-                raise ConnectionAbortedError("every connection is busy")
+            while not self._slots.acquire(timeout=_MOMENT):
+                if time.monotonic() > latest:
+                    raise ConnectionAbortedError("every connection is busy")
+                self._make_room()
+        now = time.monotonic()
         with self._lock:
-            self._connections[request] = _Connection(time.monotonic())
+            self._connections[request] = _Connection(since=now, idle_since=now)
         super().process_request(request, client_address)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Speak with a client, on the connection's thread."""
+        """Speak with a client, on the connection's thread, until it has read the answer."""
         if isinstance(request, ssl.SSLSocket):
             request.do_handshake()
         super().finish_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        """Close a connection once its client has read the answer, or a second later."""
+        self.note(request, idle=True)
         with contextlib.suppress(OSError):
             # Closing with something unread, such as a body, would reset the connection, and the
             # client could lose the answer.
@@ -255,11 +267,14 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             request.settimeout(_LINGER)
             while request.recv(_CHUNK):
                 pass
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection, and free its place."""
         with self._lock:
             known = self._connections.pop(request, None)
+        self.close_request(request)
         if known:
             self._slots.release()
-        self.close_request(request)
 
     def service_actions(self) -> None:
         """Close connections that last too long: a client may send a byte now and then."""
@@ -269,31 +284,31 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
                 if connection.since < latest:
                     _hang_up(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - inherited
         """Keep quiet about clients that go away, and about nothing else."""
-        error = sys.exception()
-        if isinstance(error, OSError):
-            _logger.debug("A connection from %s ended early: %s", client_address, error)
-        else:
-            _logger.error("A connection failed by a mistake of qSticky's own", exc_info=error)
+        _tell(sys.exception())
 
     def _make_room(self) -> None:
-        """Hang up on the connection that has been silent for longest, given a moment to speak."""
+        """Hang up on the connection that has been idle for longest, given a moment to go on."""
         with self._lock:
-            silent = [item for item in self._connections.items() if item[1].silent]
-        if not silent:
-            return
-        request, connection = silent[0]
-        time.sleep(max(0.0, connection.since + _TIME_TO_SPEAK - time.monotonic()))
-        with self._lock:
-            if self._connections.get(request) is connection and connection.silent:
-                _hang_up(request)
+            idle = {
+                request: connection.idle_since
+                for request, connection in self._connections.items()
+                if connection.idle_since is not None
+            }
+        if idle:
+            request, since = min(idle.items(), key=lambda item: item[1])
+            time.sleep(max(0.0, since + _MOMENT - time.monotonic()))
+            with self._lock:
+                connection = self._connections.get(request)
+                if connection and connection.idle_since == since:
+                    _hang_up(request)
 
 
 @dataclass
 class _Connection:
     since: float
-    silent: bool = True
+    idle_since: float | None
 
 
 def _hang_up(request: Any) -> None:
@@ -314,7 +329,7 @@ class _Handler(WSGIRequestHandler):
             return
         if not self.parse_request():
             return
-        self.server.answering(self.request)
+        self.server.note(self.request, idle=False)
         body = cast("BinaryIO", self.rfile)
         answer = _Answer(body, cast("BinaryIO", self.wfile), io.StringIO(), self.get_environ())
         answer.run(self.server.application)
@@ -327,4 +342,11 @@ class _Answer(SimpleHandler):
     server_software = "qSticky"
 
     def log_exception(self, exc_info: Any) -> None:
-        _logger.error("A request failed by a mistake of qSticky's own", exc_info=exc_info)
+        _tell(exc_info[1])
+
+
+def _tell(error: BaseException | None) -> None:
+    if isinstance(error, OSError):
+        _logger.debug("A connection ended early: %s", error)
+    else:
+        _logger.error("A request failed by a mistake of qSticky's own", exc_info=error)

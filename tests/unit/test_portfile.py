@@ -615,7 +615,7 @@ def test_where_it_may_not_watch_later_it_warns_and_goes_on(
     when_arming(lambda path: errno.ENOSPC if path == os.fsencode(file) else None)
     assert watch.calls_for(lambda: replace(file, "6012")) >= 1
     assert {(record.name, record.levelno) for record in caplog.records} == {
-        ("qsticky.portfile", logging.WARNING)
+        ("qSticky", logging.WARNING)
     }
     assert "inotify watch limit reached" in caplog.text
     when_arming(nothing)

@@ -1,0 +1,152 @@
+"""The command line: which command does what, and what its exit code says."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from qsticky import __version__, cli, config, daemon, demo, healthcheck, signals
+
+COMMANDS = ("run", "healthcheck", "demo")
+
+
+@pytest.fixture(autouse=True)
+def blocked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Keeps the tests' own process from blocking signals; notes that it would have."""
+    noted: list[str] = []
+    monkeypatch.setattr(signals, "block", lambda: noted.append("blocked"))
+    return noted
+
+
+def qsticky(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m qsticky` with these variables set, of those that configure it."""
+    own = ("QBITTORRENT_", "GLUETUN_", "METRICS_", "HEALTH_FILE", "LOG_", "CHECK_INTERVAL")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    return subprocess.run(
+        [sys.executable, "-m", "qsticky", *arguments],
+        env={**inherited, **variables},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+
+def test_version_is_name_and_version() -> None:
+    ran = qsticky("--version")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"qsticky {__version__}\n", "")
+
+
+def test_help_names_every_command() -> None:
+    ran = qsticky("--help")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("usage: qsticky ")
+    assert all(re.search(rf"^ +{command}\b", ran.stdout, re.MULTILINE) for command in COMMANDS)
+    assert "environment variables" in ran.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_and_runs_nothing_then(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["qsticky", command, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: qsticky {command}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["dance"],
+        ["--dance"],
+        ["run", "fast"],
+        ["run", "--fast"],
+        ["healthcheck", "now"],
+        ["run", "demo"],
+        [""],
+        ["RUN"],
+    ],
+)
+def test_what_it_does_not_know_is_told_on_stderr_with_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["qsticky", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "usage: qsticky" in printed.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"]])
+def test_a_wrong_configuration_tells_every_mistake_without_a_traceback(
+    arguments: list[str],
+) -> None:
+    ran = qsticky(
+        *arguments,
+        QBITTORRENT_PORT="high",
+        GLUETUN_AUTH_TYPE="magic",
+        CHECK_INTERVAL="0",
+        METRICS_PASSWORD="hunter2",
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    lines = ran.stderr.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("qsticky: ") for line in lines)
+    for name in ("QBITTORRENT_PORT", "GLUETUN_AUTH_TYPE", "CHECK_INTERVAL", "METRICS_USERNAME"):
+        assert sum(name in line for line in lines) == 1
+    assert "hunter2" not in ran.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"]])
+@pytest.mark.parametrize("code", [0, 1])
+def test_run_is_the_default_and_its_exit_code_the_daemon_s(
+    arguments: list[str], code: int, blocked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured: list[config.Config] = []
+
+    class Recorded:
+        def __init__(self, loaded: config.Config) -> None:
+            assert blocked, "a signal could come before it is waited for"
+            configured.append(loaded)
+
+        def run(self) -> int:
+            return code
+
+    monkeypatch.setenv("QBITTORRENT_HOST", "box")
+    monkeypatch.setattr(daemon, "Daemon", Recorded)
+    monkeypatch.setattr(sys, "argv", ["qsticky", *arguments])
+    assert cli.main() == code
+    assert [loaded.qbittorrent_host for loaded in configured] == ["box"]
+
+
+@pytest.mark.parametrize(("command", "module"), [("healthcheck", healthcheck), ("demo", demo)])
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_command_is_its_module_s_main(
+    command: str, module: object, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "main", lambda: code)
+    monkeypatch.setattr(sys, "argv", ["qsticky", command])
+    assert cli.main() == code
+
+
+def test_the_healthcheck_reaches_its_exit_code(tmp_path: Path) -> None:
+    ran = qsticky("healthcheck", HEALTH_FILE=str(tmp_path / "none.json"))
+    assert ran.returncode == 1
+    assert ran.stderr == ""
+
+
+def test_the_installed_command_is_the_same_program() -> None:
+    (script,) = (
+        script
+        for script in metadata.distribution("qsticky").entry_points
+        if script.group == "console_scripts"
+    )
+    assert (script.name, script.value) == ("qsticky", "qsticky.cli:main")
+    assert script.load() is cli.main
