@@ -58,13 +58,15 @@ class Lookout:
     def look(self, port: int) -> Look:
         """Look for a socket that listens on `port`.
 
-        Sets `changed` when the interface is another one than at the last look at one.
+        Sets `changed` when the interface is another one than at the last look, or back.
         """
         interface = self.visible_interface()
+        self.changed, self._last = interface != self._last, interface
         if interface is None:
             return Look(lost=self.seen)
         self.seen = True
-        self.changed, self._last = interface != self._last, interface
+        if not 1 <= port <= 65535:  # qBittorrent stores any number; 0 is any port to the kernel
+            return Look(interface)
         try:
             found = self._kernel.listeners(port)
         except OSError:
@@ -112,6 +114,11 @@ class Reopening:
     def well(self) -> None:
         """Note that nothing is wrong, or that all is different now: the limits start afresh."""
         self._useless = 0
+
+    def visible(self) -> None:
+        """Note that the sockets can be seen: what was noted in place of that counts no more."""
+        if self._evidence is not RebindCause.REQUEST:
+            self._evidence = None
 
     def evidence(self, cause: RebindCause, now: float) -> None:
         """Note evidence that the VPN came back. Just after an opening it is that one's own."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from qsticky.clock import Clock
-from qsticky.errors import Reason, SyncError
+from qsticky.errors import Reason, ServiceError, SyncError
 from qsticky.gluetun import Gluetun
 from qsticky.listening import DISCONNECTED_FOR, Look, Lookout, Reopening
 from qsticky.qbittorrent import ConnectionStatus, QBittorrent
@@ -91,8 +91,10 @@ class Synchronizer:
         look = self._look(seen, seen.current_port or 0)
         if seen.port_restored:
             self._note_evidence(RebindCause.PORT_RETURNED)
+        if gluetun_failure or look.lost:
+            self._raise_if_recreated(seen)
         if gluetun_failure:
-            raise self._explained(gluetun_failure, seen)
+            raise gluetun_failure
         if qbittorrent_failure:
             raise qbittorrent_failure
         if not seen.forwarded_port:
@@ -117,20 +119,18 @@ class Synchronizer:
             self._note_evidence(RebindCause.ADDRESS_CHANGED)
         self._public_ip = address or self._public_ip
 
-    def _explained(self, failure: SyncError, seen: "_Sight") -> SyncError:
+    def _raise_if_recreated(self, seen: "_Sight") -> None:
         """Recognise a Gluetun whose container was recreated: ours keeps the dead network."""
-        now = self._clock.monotonic()
-        if self._gluetun_gone_since is None:
-            self._gluetun_gone_since = now
+        since = self._gluetun_gone_since
         if (
-            failure.reason is not Reason.GLUETUN_UNREACHABLE
-            or now - self._gluetun_gone_since < _RECREATED_AFTER
+            since is None
+            or self._clock.monotonic() - since < _RECREATED_AFTER
             or not (self._same_network and seen.qbittorrent_up)
             or self._lookout.interface() is not None
         ):
-            return failure
-        return SyncError(
-            failure.reason,
+            return
+        raise SyncError(
+            Reason.GLUETUN_UNREACHABLE,
             f"Gluetun has not answered for {_RECREATED_AFTER / 60:g} minutes and "
             f"{self._lookout.name} is gone, while qBittorrent answers: Gluetun's container was "
             "probably recreated, and the containers that share its network kept the dead one; "
@@ -143,6 +143,10 @@ class Synchronizer:
             seen.gluetun_up = True
             self._gluetun_gone_since = None
         except SyncError as error:
+            if error.reason is not Reason.GLUETUN_UNREACHABLE:
+                self._gluetun_gone_since = None
+            elif self._gluetun_gone_since is None:
+                self._gluetun_gone_since = self._clock.monotonic()
             ports = self._gluetun.ports_in_file()
             if not ports:
                 return error
@@ -178,6 +182,8 @@ class Synchronizer:
             seen.current_port = self._qbittorrent.preferences().listen_port
             seen.connection_status = self._qbittorrent.connection_status()
         except SyncError as error:
+            if isinstance(error, ServiceError) and error.gone:
+                self._reopening.well()  # when it is back, its sockets are others
             return error
         seen.qbittorrent_up = True
         return None
@@ -215,18 +221,32 @@ class Synchronizer:
 
         Its word, that it could not listen on the port, holds until the next opening.
         """
-        before = self._qbittorrent.last_log_id()
+        before = self._last_log_id()
         for port in ports:
             self._qbittorrent.set_listen_port(port)
         self._read_back(seen, ports[-1])
         deadline = self._clock.monotonic() + _HEAR_FOR
         while True:
             late = self._clock.monotonic() >= deadline
-            failures = self._qbittorrent.listen_failures(ports[-1], before)
-            self._word = next((f.message for f in failures if self._concerns(f.address)), None)
-            if self._word or late:
+            self._word = None if before is None else self._hear(ports[-1], before)
+            if self._word or late or self._clock.wait(self._stopping, _HEAR_EVERY):
                 return
-            self._clock.wait(self._stopping, _HEAR_EVERY)
+
+    def _last_log_id(self) -> int | None:
+        """Where qBittorrent's log ends; None where it is too long to be read, as for a full disk.
+
+        That must not keep the port from being set.
+        """
+        try:
+            return self._qbittorrent.last_log_id()
+        except SyncError as error:
+            if error.reason is not Reason.QBITTORRENT_INVALID_RESPONSE:
+                raise
+            return None
+
+    def _hear(self, port: int, after: int) -> str | None:
+        failures = self._qbittorrent.listen_failures(port, after)
+        return next((f.message for f in failures if self._concerns(f.address)), None)
 
     def _concerns(self, address: IPv4Address | IPv6Address) -> bool:
         """Whether a failure to listen on an address keeps the VPN's peers out."""
@@ -247,12 +267,14 @@ class Synchronizer:
                     f"{_READ_BACK_FOR:g} s later; look for another program that sets its port, "
                     "and at its log",
                 )
-            self._clock.wait(self._stopping, _READ_BACK_EVERY)
+            if self._clock.wait(self._stopping, _READ_BACK_EVERY):
+                return
 
     def _look(self, seen: "_Sight", port: int) -> Look:
         look = self._lookout.look(port)
         if look.interface and self._lookout.changed:
             self._reopening.well()
+            self._reopening.visible()
         seen.interface_visible = look.interface is not None
         seen.listening = look.listening and not self._word
         return look
@@ -273,13 +295,14 @@ class Synchronizer:
         wrong = self._wrong(seen, look)
         if self._rebind:
             cause, wait = self._reopening.due(wrong, self._clock.monotonic())
-            seen.ask_again_in(wait)
             if cause:
                 self._open(seen, port + 1 if port < 65535 else port - 1, port)
                 self._reopening.reopened(self._clock.monotonic())
                 seen.rebinds = (cause,)
                 look = self._look(seen, port)
                 wrong = self._wrong(seen, look)
+                _, wait = self._reopening.due(wrong, self._clock.monotonic())
+            seen.ask_again_in(wait)
         if wrong:
             raise SyncError(Reason.NOT_LISTENING, self._why_not(port, wrong))
 
