@@ -208,7 +208,7 @@ class Synchronizer:
         old = seen.current_port
         if old is not None and old != wanted:
             seen.change = self._unverified = PortChange(old, wanted, verified=False)
-            self._open(seen, wanted, wanted)
+            self._open(seen, wanted)
             self._reopening.changed(self._clock.monotonic())
         # A change that a lost answer hid from the sync that made it is verified by the next.
         if self._unverified and self._unverified.new == wanted:
