@@ -1,5 +1,6 @@
 """Turns the environment and secret files into one frozen `Config`, or into all mistakes at once."""
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -36,7 +37,7 @@ class LogFormat(StrEnum):
     TEXT = "text"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Secret:
     """A value that shows in no `repr`; when it came from a file, that file is its source."""
 
@@ -49,10 +50,8 @@ class Secret:
         Secrets that are rotated on disk so take effect without a restart.
         """
         if self.path is not None:
-            try:
-                return _read_secret(self.path) or self._value
-            except (OSError, ValueError):
-                return self._value
+            with contextlib.suppress(OSError, ValueError):
+                self._value = _read_secret(self.path) or self._value
         return self._value
 
     def __bool__(self) -> bool:

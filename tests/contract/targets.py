@@ -16,6 +16,8 @@ from typing import Literal, get_args
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from qsticky.simulator import Hang, QBittorrentRelease, QBittorrentSimulator
 from tests.real import RealQBittorrent, qbittorrent_binary
@@ -53,6 +55,9 @@ class Client:
         self._url = url + "/api/v2/"
         self._session = requests.Session()
         self._session.trust_env = False
+        # 4.5.2 opens its WebUI's socket anew whenever preferences are set, and refuses meanwhile.
+        patient = HTTPAdapter(max_retries=Retry(3, read=False, redirect=0, backoff_factor=0.05))
+        self._session.mount("http://", patient)
         self.cookies = self._session.cookies
 
     def get(

@@ -1,0 +1,1 @@
+"""Long runs that try to break a promise: random faults, and very many syncs."""

@@ -1,0 +1,353 @@
+"""qBittorrent's login limit: whatever is wrong, qSticky never earns a ban, and gets over one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from qsticky.errors import ErrorKind, Reason, SyncError
+from qsticky.http_client import Exchange, HttpClient, Service
+from qsticky.qbittorrent import LOGIN, Credentials, LoginLimit, QBittorrent
+from qsticky.simulator import GluetunSimulator, QBittorrentSimulator
+from tests.contract.targets import (
+    API_KEY,
+    PASSWORD,
+    TARGETS,
+    Options,
+    Subject,
+    Target,
+    every_real_one,
+    since_5_2,
+)
+from tests.end_to_end.conftest import Start
+from tests.fakes import FakeClock
+from tests.real import free_port, wait_until
+
+MINUTE = 60.0
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+WRONG = "wrong"
+NEW = "new-password"  # qBittorrent takes none of fewer than six characters
+WRONG_KEY = "qbt_" + 28 * "0"
+FIRST_FOUR = [0.0, 1 * MINUTE, 6 * MINUTE, 21 * MINUTE]  # then after 1, 5 and 15 minutes
+
+# Logins are answered in one way up to 5.1 and in another since: all of the real ones, and a
+# simulator of each.
+either_dialect = pytest.mark.parametrize(
+    "target",
+    [target for target in TARGETS if target.kind == "real" or target.version in ((4, 5), (5, 3))],
+    ids=str,
+)
+
+
+@dataclass
+class User:
+    """qSticky's own client and login limit, in simulated time, with a password as it is now."""
+
+    url: str
+    password: str = WRONG
+    api_key: str = ""
+    clock: FakeClock = field(default_factory=FakeClock)
+    logins: list[float] = field(default_factory=list)
+    refusals: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        service = Service(
+            label="qbittorrent",
+            name="qBittorrent",
+            url=self.url,
+            unreachable=Reason.QBITTORRENT_UNREACHABLE,
+            invalid_response=Reason.QBITTORRENT_INVALID_RESPONSE,
+        )
+        self._qbittorrent = QBittorrent(
+            HttpClient(service, 10, self._observe),
+            lambda: Credentials("admin", self.password),
+            lambda: self.api_key,
+            LoginLimit(self.clock),
+        )
+
+    def call(self) -> Reason | None:
+        """Read the preferences, and return the reason where that can't be."""
+        try:
+            self._qbittorrent.preferences()
+        except SyncError as error:
+            return error.reason
+        return None
+
+    def problem(self) -> str:
+        """Read the preferences, which can't be, and return the sentence."""
+        with pytest.raises(SyncError) as caught:
+            self._qbittorrent.preferences()
+        return str(caught.value)
+
+    def call_every(self, seconds: float, until: float) -> set[Reason | None]:
+        """Go on calling for a time, and return the reasons."""
+        reasons = set()
+        end = self.clock.monotonic() + until
+        while self.clock.monotonic() < end:
+            reasons.add(self.call())
+            self.clock.advance(seconds)
+        return reasons
+
+    def _observe(self, exchange: Exchange) -> None:
+        if exchange.operation == LOGIN:
+            self.logins.append(self.clock.monotonic())
+            if exchange.error is ErrorKind.UNAUTHORIZED:
+                self.refusals.append(self.clock.monotonic())
+
+
+@pytest.fixture
+def server(target: Target) -> Iterator[Subject]:
+    """A fresh qBittorrent with its own limit of five, and its own ban of an hour."""
+    with target.run(Options(api_key=API_KEY)) as subject:
+        yield subject
+
+
+def is_banned(server: Subject) -> bool:
+    """Log in with the right password, and tell whether the address is banned."""
+    response = server.client().login()
+    assert response.ok != (response.status_code == 403 and "banned" in response.text)
+    return not response.ok
+
+
+def refuse(server: Subject, times: int) -> None:
+    """Have another program at this address fail to log in, before any ban."""
+    client = server.client()
+    for _ in range(times):
+        response = client.login(WRONG)
+        assert response.status_code == 401 or response.text == "Fails.", response.text
+
+
+def ban(server: Subject) -> None:
+    """Have another program at this address earn the ban."""
+    refuse(server, 5)
+    assert is_banned(server)
+
+
+def set_password(server: Subject, password: str) -> None:
+    """Set qBittorrent's own password."""
+    if isinstance(server.server, QBittorrentSimulator):
+        server.server.password = password
+    else:
+        form = {"json": f'{{"web_ui_password": "{password}"}}'}
+        assert server.logged_in().post("app/setPreferences", form).ok
+
+
+@either_dialect
+def test_a_wrong_password_is_refused_four_times_in_three_days_and_brings_no_ban(
+    server: Subject,
+) -> None:
+    user = User(server.url)
+    assert user.call_every(10 * MINUTE, 3 * DAY) == {Reason.QBITTORRENT_UNAUTHORIZED}
+    # With a call only every ten minutes, a login that is due waits for one.
+    assert user.refusals == user.logins == [0, 10 * MINUTE, 20 * MINUTE, 40 * MINUTE]
+    assert not is_banned(server)
+
+
+@every_real_one
+def test_a_sync_every_half_minute_for_a_day_tries_a_wrong_password_four_times(
+    server: Subject,
+) -> None:
+    user = User(server.url)
+    assert user.call_every(0.5 * MINUTE, DAY) == {Reason.QBITTORRENT_UNAUTHORIZED}
+    assert user.refusals == user.logins == FIRST_FOUR
+    assert not is_banned(server)
+
+
+@either_dialect
+def test_the_fifth_refusal_would_have_brought_the_ban(server: Subject) -> None:
+    user = User(server.url)
+    user.call_every(MINUTE, HOUR)
+    assert len(user.refusals) == 4
+    refuse(server, 1)  # the fifth, by another program
+    assert is_banned(server)
+    assert user.call() is Reason.QBITTORRENT_UNAUTHORIZED  # and it still doesn't try
+    assert len(user.logins) == 4
+
+
+@either_dialect
+def test_a_restart_with_the_right_password_is_recovered_from_after_four_refusals(
+    server: Subject,
+) -> None:
+    user = User(server.url, password=NEW)
+    user.call_every(MINUTE, HOUR)
+    assert "no login is tried again" in user.problem()
+    set_password(server, NEW)
+    assert user.call() is Reason.QBITTORRENT_UNAUTHORIZED  # nothing tells it of that
+    server.server.stop()
+    assert user.call() is Reason.QBITTORRENT_UNREACHABLE
+    server.server.start()
+    assert user.call() is None
+    assert len(user.refusals) == 4
+    assert len(user.logins) == 5
+
+
+@either_dialect
+def test_a_restart_with_the_password_still_wrong_allows_four_more_and_no_ban(
+    server: Subject,
+) -> None:
+    user = User(server.url)
+    user.call_every(MINUTE, HOUR)
+    for restarts in (1, 2):
+        server.server.stop()
+        assert user.call() is Reason.QBITTORRENT_UNREACHABLE
+        server.server.start()
+        began = user.clock.monotonic()
+        user.call_every(MINUTE, HOUR)
+        assert user.refusals[4 * restarts :] == [began + at for at in FIRST_FOUR]
+    assert not is_banned(server)
+
+
+@either_dialect
+def test_a_corrected_password_is_tried_at_once_after_four_refusals(server: Subject) -> None:
+    user = User(server.url)
+    user.call_every(MINUTE, HOUR)
+    user.password = PASSWORD
+    assert user.call() is None
+    assert len(user.refusals) == 4
+    assert len(user.logins) == 5
+
+
+@either_dialect
+def test_a_session_that_expires_is_renewed_with_no_refusal(server: Subject) -> None:
+    user = User(server.url, password=PASSWORD)
+    assert user.call() is None
+    server.server.stop()
+    server.server.start()
+    assert user.call() is None
+    assert (len(user.logins), user.refusals) == (2, [])
+
+
+@either_dialect
+def test_a_ban_from_outside_is_told_and_tried_again_every_quarter_of_an_hour(
+    target: Target,
+) -> None:
+    with target.run(replace(Options(), ban_duration=2)) as server:
+        refuse(server, 5)
+        user = User(server.url, password=PASSWORD)
+        sentence = user.problem()
+        assert "has banned this address" in sentence
+        assert "restart qBittorrent" in sentence
+        assert user.call() is Reason.QBITTORRENT_BANNED
+        assert len(user.logins) == 1  # the second call did not try
+        wait_until(lambda: not is_banned(server), 10, "the ban to end")
+        assert user.call_every(MINUTE, 14 * MINUTE) == {Reason.QBITTORRENT_BANNED}
+        assert len(user.logins) == 1
+        user.clock.advance(MINUTE)
+        assert user.call() is None
+        assert len(user.logins) == 2
+
+
+@either_dialect
+def test_a_ban_that_lasts_is_tried_again_and_lifted_by_a_restart(server: Subject) -> None:
+    ban(server)
+    user = User(server.url, password=PASSWORD)
+    assert user.call_every(MINUTE, HOUR) == {Reason.QBITTORRENT_BANNED}
+    assert user.logins == [0, 15 * MINUTE, 30 * MINUTE, 45 * MINUTE]
+    server.server.stop()
+    assert user.call() is Reason.QBITTORRENT_UNREACHABLE
+    server.server.start()
+    assert user.call() is None
+
+
+@since_5_2
+def test_a_wrong_api_key_is_tried_each_time_and_never_counts(server: Subject) -> None:
+    user = User(server.url, api_key=WRONG_KEY)
+    assert user.call_every(0.5 * MINUTE, HOUR) == {Reason.QBITTORRENT_UNAUTHORIZED}
+    assert "QBITTORRENT_API_KEY" in user.problem()
+    assert user.logins == []
+    refuse(server, 4)  # one fewer than it would take
+    assert not is_banned(server)
+    user.api_key = API_KEY
+    assert user.call() is None
+
+
+@every_real_one
+def test_a_corrected_password_file_is_enough_and_meanwhile_one_login_is_tried(
+    server: Subject, start: Start, gluetun: GluetunSimulator, tmp_path: Path
+) -> None:
+    secret = tmp_path / "password"
+    secret.write_text(WRONG + "\n")
+    qsticky = start(
+        QBITTORRENT_PORT=server.port,
+        QBITTORRENT_PASS=None,
+        QBITTORRENT_PASS_FILE=secret,
+        CHECK_INTERVAL=1,
+    )
+    qsticky.wait_for("failing", "qbittorrent_unauthorized")
+    assert "the next login is tried in 1 min" in qsticky.health()["last_error"]
+    for _ in range(10):
+        qsticky.sync()
+    assert qsticky.metric("qbittorrent_logins_total") == 1
+    assert qsticky.metric("qbittorrent_login_failures_total") == 1
+    assert qsticky.events().count("login_refused") == 1
+    assert WRONG not in qsticky.event("sync_failed")["message"].split()
+
+    secret.write_text(PASSWORD + "\n")
+    qsticky.wait_for_port(gluetun.ports[0])
+    assert qsticky.metric("qbittorrent_logins_total") == 2
+    assert qsticky.metric("qbittorrent_login_failures_total") == 1
+    assert not is_banned(server)
+
+
+@every_real_one
+def test_a_session_outlives_a_ban_caused_from_outside(
+    server: Subject, start: Start, gluetun: GluetunSimulator
+) -> None:
+    qsticky = start(QBITTORRENT_PORT=server.port, CHECK_INTERVAL=1)
+    qsticky.wait_for_port(gluetun.ports[0])
+    ban(server)
+    for _ in range(3):
+        port = free_port()
+        gluetun.ports = (port,)
+        qsticky.wait_for_port(port)
+    assert qsticky.metric("qbittorrent_logins_total") == 1
+    assert "sync_failed" not in qsticky.events()
+
+
+@every_real_one
+def test_a_ban_before_the_first_login_is_reported_and_ends_with_a_restart(
+    server: Subject, start: Start, gluetun: GluetunSimulator
+) -> None:
+    ban(server)
+    qsticky = start(QBITTORRENT_PORT=server.port, CHECK_INTERVAL=1)
+    qsticky.wait_for("failing", "qbittorrent_banned")
+    told = qsticky.event("sync_failed")
+    assert told["reason"] == "qbittorrent_banned"
+    assert told["message"] == qsticky.health()["last_error"]
+    assert "has banned this address" in told["message"]
+    assert "restart qBittorrent" in told["message"]
+    for _ in range(5):
+        qsticky.sync()
+    assert qsticky.metric("qbittorrent_logins_total") == 1
+    assert qsticky.metric("sync_failures_total", reason="qbittorrent_banned") >= 5
+
+    server.server.stop()
+    qsticky.wait_for("failing", "qbittorrent_unreachable")
+    server.server.start()
+    qsticky.wait_for_port(gluetun.ports[0])
+    assert qsticky.metric("qbittorrent_logins_total") == 2
+
+
+@since_5_2
+def test_a_wrong_api_key_is_tried_every_interval_and_a_corrected_one_works_at_once(
+    server: Subject, start: Start, gluetun: GluetunSimulator, tmp_path: Path
+) -> None:
+    secret = tmp_path / "key"
+    secret.write_text(WRONG_KEY)
+    qsticky = start(QBITTORRENT_PORT=server.port, QBITTORRENT_API_KEY_FILE=secret, CHECK_INTERVAL=1)
+    qsticky.wait_for("failing", "qbittorrent_unauthorized")
+    assert "QBITTORRENT_API_KEY" in qsticky.health()["last_error"]
+    for _ in range(6):
+        qsticky.sync()
+    qsticky.wait_for_syncs(2, "interval")
+    errors = qsticky.metric("api_errors_total", service="qbittorrent", reason="unauthorized")
+    assert errors == qsticky.syncs() >= 9  # each of them tried it
+    assert qsticky.metric("qbittorrent_logins_total") == 0
+    refuse(server, 4)
+    assert not is_banned(server)
+    secret.write_text(API_KEY)
+    qsticky.wait_for_port(gluetun.ports[0])
