@@ -20,6 +20,7 @@ import ssl
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from email.message import Message
@@ -105,7 +106,7 @@ class Drip(Fault):
     part: Literal["headers", "body"] = "body"
 
 
-class Simulator:
+class Simulator(ABC):
     """What both servers share: HTTP on loopback, faults, and a record of what was asked.
 
     A context manager. ``requests`` lists what came in, as ``"GET /path"``, in order; ``fault``
@@ -176,9 +177,9 @@ class Simulator:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @abstractmethod
     def answer(self, request: Request) -> Response:
         """Answer as the real one would; called for one request at a time."""
-        raise NotImplementedError
 
     def respond(self, request: Request, server: _Server) -> tuple[Response, Fault | None]:
         """Give the response and the fault to send it with, once the fault is not to hang."""

@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 import pytest
 
@@ -56,12 +56,25 @@ def require(program: str) -> str:
 
     With ``CI=true`` nothing is skipped: there a missing part is a failure.
     """
-    if path := shutil.which(program):
-        return path
-    reason = f"{program} is not installed"
+    return shutil.which(program) or missing(program)
+
+
+def missing(part: str) -> NoReturn:
+    """Skip the test for want of a part, or fail it with ``CI=true``: there all has to be."""
+    reason = f"this needs {part}"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def own_mounts() -> list[str]:
+    """Return the command that gives another one mounts of its own."""
+    command = [require("unshare"), "--mount"]
+    if os.geteuid() != 0:
+        command += ["--user", "--map-root-user"]
+    if subprocess.run([*command, "true"], check=False).returncode:
+        missing("leave to make a mount namespace")
+    return command
 
 
 def qbittorrent_binary() -> str:

@@ -19,7 +19,7 @@ from qsticky.simulator import (
 )
 from tests.end_to_end.command import BOUND, QSticky, mode
 from tests.end_to_end.conftest import GLUETUN_KEY, Start, WebUI
-from tests.real import free_port, wait_until
+from tests.real import free_port, missing, wait_until
 
 
 def forward(gluetun: GluetunSimulator, *ports: int) -> int:
@@ -309,7 +309,7 @@ def test_a_port_asked_for_over_ipv6_is_followed_and_shown_over_ipv6(
     start: Start, qbittorrent: WebUI
 ) -> None:
     if not has_ipv6():
-        pytest.skip("this machine has no IPv6")
+        missing("IPv6")
     with GluetunSimulator(host="::1", api_key=GLUETUN_KEY, ports=[free_port()]) as gluetun:
         qsticky: QSticky = start(
             GLUETUN_HOST="::1",

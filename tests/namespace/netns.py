@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -14,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
-import pytest
+from tests.real import missing, require
 
 _AGENT = Path(__file__).with_name("agent.py")
 
@@ -153,8 +152,7 @@ class Namespace:
 
     def _make(self) -> None:
         for program in ("unshare", "nsenter", "ip"):
-            if not shutil.which(program):
-                missing(f"the program {program} (util-linux, iproute2)")
+            require(program)
         reasons = []
         ways = [_AS_ROOT, _AS_ORDINARY_USER] if os.geteuid() == 0 else [_AS_ORDINARY_USER]
         for making, entering in ways:
@@ -243,14 +241,6 @@ class Vpn:
 
     def __exit__(self, *_: object) -> None:
         self.down()
-
-
-def missing(part: str) -> NoReturn:
-    """Skip the test for want of something, or fail it with `CI=true`: there all has to be."""
-    reason = f"this needs {part}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def _end(process: subprocess.Popen[Any]) -> None:

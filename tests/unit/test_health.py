@@ -20,7 +20,7 @@ from qsticky.health import Health
 from qsticky.qbittorrent import ConnectionStatus
 from qsticky.report import PortChange
 from tests.fakes import FakeClock
-from tests.real import require
+from tests.real import own_mounts, require
 from tests.reports import ENDED, degraded, failing, synced, waiting
 
 START = ENDED - 100  # 2025-01-24T20:06:33.250Z
@@ -479,7 +479,6 @@ class TestFaults:
             {"error": None, "files": ["status.json"], "document": "synced"},
         ]
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
     @pytest.mark.parametrize(
         ("fault", "code"),
         [
@@ -490,10 +489,9 @@ class TestFaults:
     def test_a_file_system_that_is_full_or_read_only(
         self, tmp_path: Path, fault: str, code: int
     ) -> None:
-        require("mount")
         mount = f"mount -t tmpfs -o size=4k none {tmp_path}"
         break_it = f"subprocess.run({fault.format(tmp_path).split()}, check=True)"
-        prefix = [require("unshare"), "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh"]
+        prefix = [*own_mounts(), "sh", "-c", f'{mount} && exec "$@"', "sh"]
         (failed, _) = faults(tmp_path, f"import subprocess; {break_it}", prefix)
         assert failed == {"error": code, "files": ["status.json"], "document": "starting"}
 

@@ -20,7 +20,7 @@ from watchdog.observers import inotify_c
 from watchdog.observers.inotify_c import InotifyEvent
 
 from qsticky.portfile import PortFileWatch
-from tests.real import require, wait_until
+from tests.real import own_mounts, wait_until
 
 SOON = 10.0  # seconds, for what takes milliseconds
 
@@ -331,18 +331,12 @@ watch.stop()
 
 
 def test_a_write_to_a_file_that_is_mounted_alone_is_called_back(tmp_path: Path, file: Path) -> None:
-    own_mounts = [require("unshare"), "--mount"]
-    if os.geteuid() != 0:
-        own_mounts += ["--user", "--map-root-user"]
-    if subprocess.run([*own_mounts, "true"], check=False).returncode:
-        reason = "no mount namespace can be made"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     mounted = tmp_path / "mounted"
     mounted.touch()
     mount = 'mount --bind "$1" "$2" && exec "$0" -c "$3" "$1" "$2"'
     shell = ["sh", "-c", mount, sys.executable, str(file), str(mounted), MOUNTED_ALONE]
     result = subprocess.run(
-        [*own_mounts, *shell],
+        [*own_mounts(), *shell],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
