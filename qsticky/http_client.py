@@ -190,9 +190,9 @@ class HttpClient:
             result = TimeoutError()
         if isinstance(result, Response):
             return result
-        line.close()
+        stage = line.close()
         self._connect_anew()
-        raise self._transport_error(result, line.stage) from None
+        raise self._transport_error(result, stage) from None
 
     def _exchange(
         self, session: requests.Session, line: "_Line", request: requests.Request
@@ -201,7 +201,7 @@ class HttpClient:
         try:
             return self._send(session, request)
         except requests.ConnectionError as error:
-            if not (line.reused and _find(error, *_CLOSED)):
+            if line.closed or not line.reused or not _find(error, *_CLOSED):
                 raise
         # A kept connection that the service closed just now (qBittorrent does after 8 s).
         return self._send(session, request)
@@ -332,7 +332,7 @@ class _Line:
     def __init__(self) -> None:
         self.stage = _Stage.CONNECTING
         self.reused = False
-        self._closed = False
+        self.closed = False
         self._socket: socket.socket | None = None
 
     def connecting(self) -> None:
@@ -343,16 +343,21 @@ class _Line:
         """Take over the socket; raises TimeoutError when it came too late to be used."""
         self.stage = _Stage.ESTABLISHED
         self._socket = connected
-        if self._closed:
+        if self.closed:
             raise TimeoutError
 
-    def close(self) -> None:
-        """End whatever the connection waits for: a trickle of bytes would feed it for ever."""
-        self._closed = True
+    def close(self) -> _Stage:
+        """End whatever the connection waits for: a trickle of bytes would feed it for ever.
+
+        Returns how far it had come.
+        """
+        stage = self.stage
+        self.closed = True
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 # The plain socket's shutdown: a TLS socket's own is not for two threads.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        return stage
 
 
 class _WholeHead(http.client.HTTPResponse):
