@@ -120,6 +120,7 @@ class Daemon:
             clock=self._clock,
             stopping=stopping,
         )
+        self._worker_ended = threading.Event()
         self._routes = Routes(registry, self._health, self._request_sync, self._credentials)
 
     def run(self) -> int:
@@ -129,7 +130,7 @@ class Daemon:
         """
         config = self._config
         signals.block()
-        threading.excepthook = self._thread_died
+        threading.excepthook = self._log.thread_died
         self._log.startup(_start_line(config), version=__version__)
         for warning in config.warnings():
             self._log.warning(warning)
@@ -147,7 +148,7 @@ class Daemon:
         worker = threading.Thread(target=self._work, name="worker", daemon=True)
         worker.start()
         received = signals.wait()
-        died = not worker.is_alive()
+        died = self._worker_ended.is_set()
         self._worker.stop()
         worker.join(_TIME_TO_STOP)  # a request that hangs is left behind
         for watch in watches:
@@ -161,6 +162,7 @@ class Daemon:
         try:
             self._worker.run()
         finally:
+            self._worker_ended.set()
             signals.wake_main_thread()
 
     def _start_watches(self) -> list[PortFileWatch | InterfaceWatch]:
@@ -210,9 +212,6 @@ class Daemon:
         if not config.metrics_username:
             return None
         return config.metrics_username.reveal(), config.metrics_password.reveal()
-
-    def _thread_died(self, hook: threading.ExceptHookArgs) -> None:
-        self._log.thread_died(hook)
 
 
 def _is_loopback(host: str) -> bool:
