@@ -55,6 +55,7 @@ clean: ## remove what the other targets made
 .venv/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "qSticky needs Python 3.11 or later: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@echo "Setting up .venv, once ..."
 	@$(PYTHON) -m venv .venv || \
 	  { rm -rf .venv; echo "Python's venv is missing: on Debian, install python3-venv."; exit 1; }
 	@touch $@
