@@ -30,7 +30,7 @@ _HEADLINES = {
     "waiting": "Waiting for Gluetun to forward a port",
     "failing": "Not in sync",
 }
-_YES_NO = {True: "yes", False: "no", None: "unknown"}
+_YES_NO = {True: "yes", False: "no", None: "can't be seen from here"}
 
 
 def render(document: Mapping[str, Any], *, fresh: bool) -> str:

@@ -87,7 +87,7 @@ def test_starting(health: Health) -> None:
         "qBittorrent's port": "-",
         "Gluetun reachable": "no",
         "qBittorrent reachable": "no",
-        "Really listening": "unknown",
+        "Really listening": "can't be seen from here",
         "Connection status": "-",
         "Last change": "-",
         "Last success": "-",
