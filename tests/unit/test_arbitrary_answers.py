@@ -1,7 +1,9 @@
 """Whatever the services or the port file say, it becomes a valid result or a `SyncError`."""
 
 import json
+import re
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from requests_mock import ANY, Mocker
 
+from qsticky import netlink
 from qsticky.daemon import make_gluetun, make_qbittorrent
 from qsticky.errors import SyncError
 from qsticky.gluetun import Gluetun
+from qsticky.listening import Lookout
 from qsticky.qbittorrent import ConnectionStatus, Preferences, QBittorrent
+from qsticky.report import Trigger
+from qsticky.simulator import QBittorrentSimulator
+from qsticky.synchronizer import Synchronizer
 from tests.fakes import FakeClock
 from tests.unit.conftest import Load, Script, Server
 
@@ -233,3 +240,46 @@ def test_any_port_file_holds_ports_or_none(load: Load, port_file: Path, content:
     port_file.write_bytes(content)
     ports = make_gluetun(load(GLUETUN_PORT_FILE=port_file), lambda _: None).ports_in_file()
     assert all(type(port) is int and 1 <= port <= 65535 for port in ports)
+
+
+numbers_of_ports = st.integers(-2, 70_000)
+plausible = numbers_of_ports.map(lambda port: json.dumps({"port": port}).encode()) | st.lists(
+    numbers_of_ports, max_size=3
+).map(lambda ports: json.dumps({"ports": ports}).encode())
+contents = st.lists(numbers_of_ports, max_size=3).map(
+    lambda ports: "\n".join(map(str, ports)).encode()
+)
+
+
+@unhurried
+@given(status=statuses, body=plausible | bodies, content=contents | st.binary(max_size=20))
+def test_what_reaches_qbittorrent_is_a_port_that_gluetun_named(
+    load: Load, tmp_path_factory: pytest.TempPathFactory, status: int, body: bytes, content: bytes
+) -> None:
+    port_file = tmp_path_factory.mktemp("gluetun") / "forwarded_port"
+    port_file.write_bytes(content)
+    clock = FakeClock()
+    with Mocker(real_http=True) as mocker, QBittorrentSimulator() as qbittorrent:
+        config = load(
+            GLUETUN_PORT_FILE=str(port_file),
+            QBITTORRENT_HOST=qbittorrent.host,
+            QBITTORRENT_PORT=str(qbittorrent.port),
+        )
+        mocker.register_uri(
+            ANY, re.compile(f"^{config.gluetun_url}/"), status_code=status, content=body
+        )
+        Synchronizer(
+            make_gluetun(config, lambda _: None),
+            make_qbittorrent(config, lambda _: None, clock),
+            lookout=Lookout("absent", beside=False, kernel=netlink),
+            port_index=1,
+            port_grace=300,
+            rebind=True,
+            same_network=False,
+            clock=clock,
+            stopping=threading.Event(),
+        ).sync([Trigger.STARTUP])
+        changed = qbittorrent.history
+    for port in changed:
+        assert 1 <= port <= 65535
+        assert str(port).encode() in body + b" " + content
