@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 from environs import Env, EnvError, EnvValidationError
 
 from qsticky.errors import ConfigurationError
+from qsticky.files import open_at_once
 from qsticky.healthcheck import DEFAULT_HEALTH_FILE
 
 _T = TypeVar("_T")
@@ -246,11 +247,8 @@ def _secret(env: Env, name: str, default: str, secrets_folder: Path) -> Secret:
 
 
 def _read_secret(path: Path) -> str:
-    """Read a secret; raises OSError or ValueError, naming no content.
-
-    Opened without blocking, for a FIFO would hold the reader until somebody writes.
-    """
-    with open(path, "rb", opener=_open_nonblocking) as file:
+    """Read a secret; raises OSError or ValueError, naming no content."""
+    with open_at_once(path) as file:
         return _checked_secret(file.read(_LONGEST_SECRET + len("\r\n?")) or b"")
 
 
@@ -269,10 +267,6 @@ def _checked_secret(content: bytes) -> str:
     if any(ord(character) < 32 or ord(character) == 127 for character in text):
         raise ValueError("contains a line break or another control character")
     return text
-
-
-def _open_nonblocking(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class _Mistake(EnvError):
@@ -342,7 +336,7 @@ def _choice(raw: str, *, choices: Iterable[str]) -> str:
 def _readable(raw: str) -> Path:
     path = Path(raw)
     try:
-        with open(path, "rb", opener=_open_nonblocking):
+        with open_at_once(path):
             return path
     except OSError as error:
         raise _Mistake(

@@ -16,15 +16,14 @@ from prometheus_client import (
 from qsticky import __version__, logs, netlink, signals
 from qsticky.clock import Clock, SystemClock
 from qsticky.config import AuthType, Config
-from qsticky.errors import Reason
-from qsticky.gluetun import Gluetun, basic_authorization
+from qsticky.gluetun import Gluetun, basic_authorization, gluetun_service
 from qsticky.health import Health
-from qsticky.http_client import Exchange, HttpClient, Observer, Service
+from qsticky.http_client import Exchange, HttpClient, Observer
 from qsticky.listening import Lookout
 from qsticky.metrics import Metrics
 from qsticky.netlink import InterfaceWatch
 from qsticky.portfile import PortFileWatch
-from qsticky.qbittorrent import Credentials, LoginLimit, QBittorrent
+from qsticky.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
 from qsticky.report import SyncReport, Trigger
 from qsticky.server import Certificate, Routes, Server
 from qsticky.synchronizer import Synchronizer
@@ -44,28 +43,15 @@ def make_gluetun(config: Config, observe: Observer) -> Gluetun:
             return {"X-API-Key": config.gluetun_apikey.reveal().encode()}
         return {}
 
-    service = Service(
-        label="gluetun",
-        name="Gluetun's control server",
-        url=config.gluetun_url,
-        unreachable=Reason.GLUETUN_UNREACHABLE,
-        invalid_response=Reason.GLUETUN_INVALID_RESPONSE,
-    )
-    http = HttpClient(service, config.request_timeout, observe)
+    http = HttpClient(gluetun_service(config.gluetun_url), config.request_timeout, observe)
     return Gluetun(http, authorization, config.gluetun_port_file)
 
 
 def make_qbittorrent(config: Config, observe: Observer, clock: Clock) -> QBittorrent:
     """Make the client of the qBittorrent that the configuration names."""
     ca_file = config.qbittorrent_ca_file
-    service = Service(
-        label="qbittorrent",
-        name="qBittorrent",
-        url=config.qbittorrent_url,
-        unreachable=Reason.QBITTORRENT_UNREACHABLE,
-        invalid_response=Reason.QBITTORRENT_INVALID_RESPONSE,
-        verify=config.qbittorrent_verify_ssl and (str(ca_file) if ca_file else True),
-    )
+    verify = config.qbittorrent_verify_ssl and (str(ca_file) if ca_file else True)
+    service = qbittorrent_service(config.qbittorrent_url, verify)
     return QBittorrent(
         HttpClient(service, config.request_timeout, observe),
         lambda: Credentials(config.qbittorrent_user.reveal(), config.qbittorrent_pass.reveal()),

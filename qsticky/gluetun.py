@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
-from qsticky.http_client import HttpClient, Response
+from qsticky.files import open_at_once
+from qsticky.http_client import HttpClient, Response, Service
 
 _LARGEST_PORT_FILE = 64 * 1024
 
@@ -159,6 +160,17 @@ class Gluetun:
         return ServiceError(Reason.GLUETUN_UNAUTHORIZED, ErrorKind.UNAUTHORIZED, problem)
 
 
+def gluetun_service(url: str) -> Service:
+    """Describe the control server at a URL."""
+    return Service(
+        label="gluetun",
+        name="Gluetun's control server",
+        url=url,
+        unreachable=Reason.GLUETUN_UNREACHABLE,
+        invalid_response=Reason.GLUETUN_INVALID_RESPONSE,
+    )
+
+
 def basic_authorization(username: str, password: str) -> dict[str, bytes]:
     """Make the header of HTTP Basic authentication."""
     return {"Authorization": b"Basic " + base64.b64encode(f"{username}:{password}".encode())}
@@ -170,7 +182,7 @@ def _is_port(value: object) -> bool:
 
 def _read_regular_file(path: Path) -> bytes:
     """Read a small file; raises OSError for anything that is no file, such as a FIFO."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+    with open_at_once(path) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "is no regular file", str(path))
         return file.read(_LARGEST_PORT_FILE)

@@ -213,7 +213,6 @@ class HttpClient:
             stream=True,
             timeout=self._timeout,
             allow_redirects=False,
-            verify=self.service.verify,
         ) as answer:
             body = bytearray()
             for chunk in answer.iter_content(_CHUNK):

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from qsticky.clock import Clock
 from qsticky.errors import ErrorKind, Reason, ServiceError, SyncError
-from qsticky.http_client import HttpClient, Response
+from qsticky.http_client import HttpClient, Response, Service
 
 _T = TypeVar("_T")
 
@@ -317,6 +317,18 @@ class QBittorrent:
             if error.gone:  # and with it its count of failed logins
                 self._limit.forget()
             raise
+
+
+def qbittorrent_service(url: str, verify: bool | str = True) -> Service:
+    """Describe the WebUI at a URL; `verify` is whether, or by which CA bundle, to verify it."""
+    return Service(
+        label="qbittorrent",
+        name="qBittorrent",
+        url=url,
+        unreachable=Reason.QBITTORRENT_UNREACHABLE,
+        invalid_response=Reason.QBITTORRENT_INVALID_RESPONSE,
+        verify=verify,
+    )
 
 
 def _addresses(message: str) -> Iterator[IPv4Address | IPv6Address]:

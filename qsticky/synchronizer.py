@@ -1,7 +1,7 @@
 """One sync: compares Gluetun's port with qBittorrent's, changes it where needed, and verifies."""
 
 import threading
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -59,7 +59,7 @@ class Synchronizer:
         self._public_ip: str | None = None
         self._gluetun_gone_since: float | None = None
 
-    def sync(self, triggers: Collection[Trigger], rebind: bool = False) -> SyncReport:
+    def sync(self, triggers: Sequence[Trigger], rebind: bool = False) -> SyncReport:
         """Compare, change and verify, once; whatever goes wrong is in the report.
 
         `triggers` is what the sync is run for, first the one that it is named after; `rebind`
@@ -77,7 +77,7 @@ class Synchronizer:
             seen.failure = seen.problem = error
             status = Status.FAILING
         return SyncReport(
-            trigger=next(iter(triggers)),
+            trigger=triggers[0],
             finished_at=self._clock.now(),
             duration=self._clock.monotonic() - started,
             status=status,

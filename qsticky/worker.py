@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 
 from qsticky.clock import Clock
 from qsticky.errors import Reason, SyncError
@@ -18,7 +18,7 @@ class Worker:
 
     def __init__(
         self,
-        sync: Callable[[Collection[Trigger], bool], SyncReport],
+        sync: Callable[[Sequence[Trigger], bool], SyncReport],
         record: Callable[[SyncReport, float], None],
         *,
         check_interval: float,
@@ -68,7 +68,7 @@ class Worker:
                 return
             triggers, rebind = self._take(due)
 
-    def _guarded_sync(self, triggers: Collection[Trigger], rebind: bool) -> SyncReport:
+    def _guarded_sync(self, triggers: Sequence[Trigger], rebind: bool) -> SyncReport:
         started = self._clock.monotonic()
         try:
             return self._sync(triggers, rebind)
@@ -80,7 +80,7 @@ class Worker:
             )
             failure.__cause__ = error
             return SyncReport(
-                trigger=next(iter(triggers)),
+                trigger=triggers[0],
                 finished_at=self._clock.now(),
                 duration=self._clock.monotonic() - started,
                 status=Status.FAILING,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from qsticky.errors import ErrorKind, Reason, SyncError
-from qsticky.http_client import Exchange, HttpClient, Service
-from qsticky.qbittorrent import LOGIN, Credentials, LoginLimit, QBittorrent
+from qsticky.http_client import Exchange, HttpClient
+from qsticky.qbittorrent import LOGIN, Credentials, LoginLimit, QBittorrent, qbittorrent_service
 from qsticky.simulator import GluetunSimulator, QBittorrentSimulator
 from tests.contract.targets import (
     API_KEY,
@@ -55,15 +55,8 @@ class User:
     refusals: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        service = Service(
-            label="qbittorrent",
-            name="qBittorrent",
-            url=self.url,
-            unreachable=Reason.QBITTORRENT_UNREACHABLE,
-            invalid_response=Reason.QBITTORRENT_INVALID_RESPONSE,
-        )
         self._qbittorrent = QBittorrent(
-            HttpClient(service, 10, self._observe),
+            HttpClient(qbittorrent_service(self.url), 10, self._observe),
             lambda: Credentials("admin", self.password),
             lambda: self.api_key,
             LoginLimit(self.clock),
