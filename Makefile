@@ -15,7 +15,7 @@ demo: .venv/run-time ## the daemon against a simulated Gluetun and qBittorrent, 
 
 test: .venv/development ## all tests; what needs a real part that is missing says so
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --numprocesses 4 --dist loadfile
 	@$(BIN)/coverage combine --quiet 2>/dev/null; rm -f .coverage.*  # killed processes leave halves
 
 test-newer: .venv/development ## what asks a real qBittorrent, against newer ones too; needs root
@@ -30,10 +30,26 @@ soak: .venv/development ## 50,000 syncs, and what has grown
 coverage: .venv/development ## how much of the package the last `make test` covered, by branch
 	$(BIN)/coverage report --fail-under=95
 
-lint: .venv/development ## ruff and mypy --strict, over the package and the tests
+# What git knows or would add, so that a new file is looked at before its commit.
+FILES := git ls-files --cached --others --exclude-standard
+SCRIPTS := 'FNR == 1 && /^\#!.*[\/ ](sh|bash)$$/ { print FILENAME } { nextfile }'
+SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema
+
+lint: .venv/development ## ruff, mypy --strict, and a linter for each other kind of file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint $$($(FILES) '*Dockerfile')
+	$(BIN)/shellcheck $$($(FILES) | xargs awk $(SCRIPTS))
+	$(BIN)/yamllint --strict .
+	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck
+	$(BIN)/zizmor --quiet --offline --persona auditor .
+	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	$(SCHEMA) vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SCHEMA) vendor.compose-spec deploy/compose/*.yaml
+	$(BIN)/typos
 
 format: .venv/development ## put the code into its one format
 	$(BIN)/ruff check --fix .

@@ -159,7 +159,9 @@ class TestJsonLines:
         assert line["exception"].endswith("ZeroDivisionError: nobody thought of it")
         assert "exc_info" not in line
 
-    @pytest.mark.parametrize("text", ["two\nlines", "a\rb", "\x1b[31m", "50 %s %d", "\udcff", "{}"])
+    @pytest.mark.parametrize(
+        "text", ["two\nlines", "a\rb", "\x1b[31m", "50 %s %d", "\udcff", "{}"], ids=ascii
+    )
     def test_any_message_is_one_line(self, log: Log, output: Output, text: str) -> None:
         log.warning(text)
         assert output.line()["message"] == text
