@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newer chaos soak coverage lint format docs lock clean
+.PHONY: help demo test image-test test-newer chaos soak coverage lint format docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -13,10 +13,13 @@ help: ## list the targets
 demo: .venv/run-time ## the daemon against a simulated Gluetun and qBittorrent, the port changing
 	@$(BIN)/python -m qsticky demo
 
-test: .venv/development ## all tests; what needs a real part that is missing says so
+test: .venv/development ## all tests but the image's; what needs a real part that is missing says so
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses 4 --dist loadfile
+	$(BIN)/coverage run -m pytest --ignore tests/image --numprocesses 4 --dist loadfile
 	@$(BIN)/coverage combine --quiet 2>/dev/null; rm -f .coverage.*  # killed processes leave halves
+
+image-test: .venv/development ## the image and the compose files, on a Docker engine; needs root
+	@tests/image/run
 
 test-newer: .venv/development ## what asks a real qBittorrent, against newer ones too; needs root
 	@tests/newer-qbittorrent
@@ -32,20 +35,20 @@ coverage: .venv/development ## how much of the package the last `make test` cove
 
 # What git knows or would add, so that a new file is looked at before its commit.
 FILES := git ls-files --cached --others --exclude-standard
-SCRIPTS := 'FNR == 1 && /^\#!.*[\/ ](sh|bash)$$/ { print FILENAME } { nextfile }'
-SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema
+SHELL_SCRIPTS := grep -lPzs --directories=skip '\A\#!.*[/ ](sh|bash)\n'
+SCHEMA := $(BIN)/check-jsonschema --builtin-schema
 
 lint: .venv/development ## ruff, mypy --strict, and a linter for each other kind of file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint $$($(FILES) '*Dockerfile')
-	$(BIN)/shellcheck $$($(FILES) | xargs awk $(SCRIPTS))
+	$(BIN)/shellcheck $$($(FILES) | xargs $(SHELL_SCRIPTS))
 	$(BIN)/yamllint --strict .
 	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck
 	$(BIN)/zizmor --quiet --offline --persona auditor .
 	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
-	$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	$(SCHEMA) vendor.renovate .github/renovate.json
 	$(SCHEMA) vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
 	$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	$(SCHEMA) vendor.compose-spec deploy/compose/*.yaml
@@ -59,11 +62,12 @@ docs: .venv/development ## write the sentences of the code into docs/troubleshoo
 	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/test_troubleshooting.py
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
+	--no-annotate --no-emit-index-url --no-emit-find-links
 
 lock: ## newest versions of all dependencies into the lock files; needs uv
-	$(LOCK) --upgrade --output-file requirements.txt
-	$(LOCK) --upgrade --group dev --output-file requirements-dev.txt
+	$(LOCK) --upgrade --output-file requirements.txt pyproject.toml
+	$(LOCK) --upgrade --group dev --output-file requirements-dev.txt pyproject.toml
+	$(LOCK) --group build --constraint requirements-dev.txt --output-file requirements-build.txt
 
 clean: ## remove what the other targets made
 	rm -rf .venv .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
