@@ -5,13 +5,13 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test image-test test-newer chaos soak coverage lint format docs lock clean
+.PHONY: help demo test image-test wheel-test test-newer chaos page-pictures soak coverage lint format docs lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: .venv/run-time ## the daemon against a simulated Gluetun and qBittorrent, the port changing
-	@$(BIN)/python -m qsticky demo
+demo: .venv/run-time ## the daemon with both services simulated; SCENARIO=outage plays a bad day
+	@$(BIN)/python -m qsticky demo $(if $(SCENARIO),--scenario $(SCENARIO))
 
 test: .venv/development ## all tests but the image's; what needs a real part that is missing says so
 	@$(BIN)/coverage erase
@@ -21,11 +21,17 @@ test: .venv/development ## all tests but the image's; what needs a real part tha
 image-test: .venv/development ## the image and the compose files, on a Docker engine; needs root
 	@tests/image/run
 
+wheel-test: .venv/development ## the wheel, installed, on every Python at hand
+	@$(BIN)/python -m tests.deploy.every_python
+
 test-newer: .venv/development ## what asks a real qBittorrent, against newer ones too; needs root
 	@tests/newer-qbittorrent
 
 chaos: .venv/development ## three minutes of random faults, and what became of them
 	$(BIN)/python -m tests.chaos.chaos --seconds 180
+
+page-pictures: .venv/development ## the README's pictures of the page, in docs/pictures
+	$(BIN)/python -m tests.browser.pictures
 
 soak: .venv/development ## 50,000 syncs, and what has grown
 	$(BIN)/python -m tests.chaos.soak --syncs 50000
@@ -58,8 +64,9 @@ format: .venv/development ## put the code into its one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/development ## write the sentences of the code into docs/troubleshooting.md
-	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/test_troubleshooting.py
+docs: .venv/development ## write what is made of the code, and of the alerts, anew
+	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/test_troubleshooting.py \
+	  tests/deploy/test_kubernetes.py::test_the_prometheus_rules_are_those_that_promtool_tests
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate --no-emit-index-url --no-emit-find-links

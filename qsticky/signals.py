@@ -15,6 +15,14 @@ def block() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
 
 
+def reap_orphans() -> None:
+    """Have the kernel clear ended children away, instead of keeping them for a `wait`.
+
+    A container's first process inherits those whose parent ended, as with `docker exec`.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
 def wait() -> str:
     """Wait for one of the signals, and return its name."""
     return signal.Signals(signal.sigwait(_ENDING)).name
