@@ -1,0 +1,1 @@
+"""Dashboard, alerts and log shipping, against a real Prometheus where it is at stake."""
