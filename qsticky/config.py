@@ -1,12 +1,13 @@
 """Turns the environment and secret files into one frozen `Config`, or into all mistakes at once."""
 
 import contextlib
+import difflib
 import ipaddress
 import os
 import re
 import ssl
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -127,6 +128,47 @@ class Config:
 def bracketed(host: str) -> str:
     """Write a host as URLs have it: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A variable that is set: its text, which is None for a secret's, and where it came from."""
+
+    name: str
+    text: str | None
+    source: str
+
+
+def settings(config: Config) -> list[Setting]:
+    """Return what this process's environment and the secret files set, without the defaults."""
+    found = []
+    for name, value in ((name.upper(), value) for name, value in vars(config).items()):
+        given = os.environ.get(name, "")
+        if isinstance(value, Secret) and (given or value.path):
+            source = "environment" if given else f"file {value.path}"
+            found.append(Setting(name, None, source))
+        elif not isinstance(value, Secret) and given.strip():
+            found.append(Setting(name, given.strip(), "environment"))
+    return found
+
+
+def misspelt() -> list[tuple[str, str]]:
+    """Return variables of the environment that nobody reads, each with the one it resembles."""
+    known = [field.name.upper() for field in fields(Config)]
+    known += [f"{field.name.upper()}_FILE" for field in fields(Config) if field.type is Secret]
+    resembled = (
+        (name, difflib.get_close_matches(name, known, n=1, cutoff=0.85))
+        for name in sorted(os.environ.keys() - set(known))
+    )
+    return [(name, close[0]) for name, close in resembled if close]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this one, as services in one network namespace are to each other."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def load(secrets_folder: Path = SECRETS_FOLDER) -> Config:

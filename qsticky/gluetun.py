@@ -11,18 +11,26 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from qsticky.errors import ErrorKind, Reason, ServiceError
+from qsticky.errors import ErrorKind, Reason, ServiceError, SyncError
 from qsticky.files import open_at_once
 from qsticky.http_client import HttpClient, Response, Service
 
 _LARGEST_PORT_FILE = 64 * 1024
 
 
-class _Route(StrEnum):
-    """Where Gluetun tells its ports; a role's line is `GET` and this."""
+PUBLIC_IP = "/v1/publicip/ip"
+
+
+class Route(StrEnum):
+    """Where Gluetun tells its ports, by version."""
 
     SINCE_3_41 = "/v1/portforward"
     UP_TO_3_40 = "/v1/openvpn/portforwarded"
+
+    @property
+    def in_a_role(self) -> str:
+        """How a role lists it."""
+        return f"GET {self}"
 
 
 # What a route answers where this Gluetun doesn't know it, or the role doesn't permit it. The old
@@ -30,10 +38,19 @@ class _Route(StrEnum):
 _NOT_HERE = (301, 400, 401, 404)
 
 
+class RoleError(ServiceError):
+    """Gluetun refused: `lacks` is the route that its role must list, where its version is known."""
+
+    def __init__(self, sentence: str, lacks: Route | None) -> None:
+        super().__init__(Reason.GLUETUN_UNAUTHORIZED, ErrorKind.UNAUTHORIZED, sentence)
+        self.lacks = lacks
+
+
 class Gluetun:
     """Gluetun's forwarded ports: the control server's word, or the port file's when that is out.
 
-    `authorization` gives the headers to present, anew for each request.
+    `authorization` gives the headers to present, anew for each request. `route` is the one that
+    worked last, or is tried first; `public_ip_refused` tells that the role doesn't permit that.
     """
 
     def __init__(
@@ -45,8 +62,8 @@ class Gluetun:
         self._http = http
         self._authorization = authorization
         self._port_file = port_file
-        self._route = _Route.SINCE_3_41
-        self._public_ip_refused = False
+        self.route = Route.SINCE_3_41
+        self.public_ip_refused = False
 
     def forwarded_ports(self) -> tuple[int, ...]:
         """Ask the control server for its ports, each from 1 to 65535; none is an empty tuple.
@@ -54,8 +71,8 @@ class Gluetun:
         Tries the route that worked last, then the other one: Gluetun to 3.40 answers 400 or 401
         on the new route, 3.41 and later redirect the old one. Raises `ServiceError`.
         """
-        refusals: dict[_Route, int] = {}
-        for route in sorted(_Route, key=lambda route: route is not self._route):
+        refusals: dict[Route, int] = {}
+        for route in sorted(Route, key=lambda route: route is not self.route):
             try:
                 ports = self._http.request(
                     "GET",
@@ -65,10 +82,10 @@ class Gluetun:
                 )
             except ServiceError as error:
                 if error.reason is Reason.GLUETUN_UNREACHABLE:
-                    self._public_ip_refused = False  # it may be back with another role
+                    self.public_ip_refused = False  # it may be back with another role
                 raise
             if ports is not None:
-                self._route = route
+                self.route = route
                 return ports
         raise AssertionError("the last route has an answer or an error")
 
@@ -77,11 +94,11 @@ class Gluetun:
 
         Optional: a refusal is no error, and it is not asked for again until Gluetun was away.
         """
-        if self._public_ip_refused:
+        if self.public_ip_refused:
             return None
         try:
             return self._http.request(
-                "GET", "/v1/publicip/ip", headers=self._authorization(), read=self._read_public_ip
+                "GET", PUBLIC_IP, headers=self._authorization(), read=self._read_public_ip
             )
         except ServiceError:
             return None
@@ -103,7 +120,7 @@ class Gluetun:
         return tuple(ports) if whole else ()
 
     def _read_ports(
-        self, response: Response, route: _Route, refusals: dict[_Route, int]
+        self, response: Response, route: Route, refusals: dict[Route, int]
     ) -> tuple[int, ...] | None:
         """Read a route's answer; None where it refuses and the other route is yet to be tried."""
         if response.status == 200:
@@ -113,12 +130,12 @@ class Gluetun:
                 ErrorKind.HTTP_STATUS, f"answered {response.status} to GET {route}"
             )
         refusals[route] = response.status
-        if len(refusals) < len(_Route):
+        if len(refusals) < len(Route):
             return None
         raise self._refusal(refusals)
 
     def _read_public_ip(self, response: Response) -> str | None:
-        self._public_ip_refused = response.status in _NOT_HERE
+        self.public_ip_refused = response.status in _NOT_HERE
         if response.status != 200:
             return None
         address = self._http.json_object(response).get("public_ip")
@@ -139,25 +156,35 @@ class Gluetun:
             )
         return tuple(ports)
 
-    def _refusal(self, refusals: Mapping[_Route, int]) -> ServiceError:
+    def _refusal(self, refusals: Mapping[Route, int]) -> ServiceError:
         """Tell what two refused routes mean."""
         where = f"{self._http.service.name} at {self._http.service.url}"
-        new, old = f'"GET {_Route.SINCE_3_41}"', f'"GET {_Route.UP_TO_3_40}"'
-        if refusals[_Route.UP_TO_3_40] == 301 and refusals[_Route.SINCE_3_41] == 401:
-            problem = (
+        new, old = (f'"{route.in_a_role}"' for route in Route)
+        if refusals[Route.UP_TO_3_40] == 301 and refusals[Route.SINCE_3_41] == 401:
+            return RoleError(
                 f"{where} takes the credential, but its role lacks the route; add {new} to the "
-                f"routes of the role, in place of {old}"
+                f"routes of the role, in place of {old}",
+                lacks=Route.SINCE_3_41,
             )
-        elif 401 in refusals.values():
-            problem = (
+        if 401 in refusals.values():
+            return RoleError(
                 f"{where} answered 401; give qSticky the credential of a role "
                 "(GLUETUN_AUTH_TYPE, GLUETUN_APIKEY) that has the one route its version knows: "
-                f"{new} for Gluetun 3.41 and later, {old} up to 3.40"
+                f"{new} for Gluetun 3.41 and later, {old} up to 3.40",
+                lacks=None,
             )
-        else:
-            answers = " and ".join(f"{status} to GET {route}" for route, status in refusals.items())
-            return self._http.error(ErrorKind.HTTP_STATUS, f"answered {answers}")
-        return ServiceError(Reason.GLUETUN_UNAUTHORIZED, ErrorKind.UNAUTHORIZED, problem)
+        answers = " and ".join(f"{status} to GET {route}" for route, status in refusals.items())
+        return self._http.error(ErrorKind.HTTP_STATUS, f"answered {answers}")
+
+
+def no_port_at(index: int, count: int) -> SyncError:
+    """Make the error of a port index beyond the ports that there are."""
+    return SyncError(
+        Reason.NO_FORWARDED_PORT,
+        f"Gluetun has {count} forwarded port{'' if count == 1 else 's'}, and GLUETUN_PORT_INDEX "
+        f"asks for number {index}; set it to {'1' if count == 1 else f'1 to {count}'}, or have "
+        "the VPN provider forward more",
+    )
 
 
 def gluetun_service(url: str) -> Service:

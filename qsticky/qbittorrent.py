@@ -32,6 +32,14 @@ class ConnectionStatus(StrEnum):
     DISCONNECTED = "disconnected"
 
 
+class Authentication(StrEnum):
+    """What it takes to be let in; with a bypass for our address, nothing."""
+
+    API_KEY = "api_key"
+    PASSWORD = "password"
+    BYPASS = "bypass"
+
+
 @dataclass(frozen=True)
 class Credentials:
     """A user's name and password; neither shows in a `repr`."""
@@ -94,21 +102,23 @@ class LoginLimit:
         self._refused += 1
         pauses = dict(enumerate(self._PAUSES, start=1))
         pause = pauses.get(self._refused)
-        if pause is None:
-            plan = (
-                f"after {self._refused} refusals no login is tried again, lest qBittorrent ban "
-                "this address, until qBittorrent restarts or the credentials' file changes"
-            )
-        else:
-            plan = f"the next login is tried in {pause / _MINUTE:g} min"
         error = ServiceError(
             Reason.QBITTORRENT_UNAUTHORIZED,
             ErrorKind.UNAUTHORIZED,
             f"{where} refused the user name or the password; correct QBITTORRENT_USER and "
-            f"QBITTORRENT_PASS ({plan})",
+            f"QBITTORRENT_PASS ({self.plan(pause)})",
         )
         self._remember(credentials, error, pause)
         return error
+
+    def plan(self, pause: float | None) -> str:
+        """Tell what comes after a refusal; None for no pause that would be long enough."""
+        if pause is not None:
+            return f"the next login is tried in {pause / _MINUTE:g} min"
+        return (
+            f"after {self._refused} refusals no login is tried again, lest qBittorrent ban this "
+            "address, until qBittorrent restarts or the credentials' file changes"
+        )
 
     def banned(self, credentials: Credentials, where: str) -> ServiceError:
         """Note that qBittorrent has banned this address, and make the error."""
@@ -151,8 +161,20 @@ class QBittorrent:
         self._credentials = credentials
         self._api_key = api_key
         self._limit = limit
-        self._session: Mapping[str, bytes] = {}
+        self._cookies: dict[str, str] = {}
+        self._logged_in = False
         self._where = f"{http.service.name} at {http.service.url}"
+
+    @property
+    def authentication(self) -> Authentication:
+        """What it took to be let in, once a call has succeeded."""
+        if self._api_key():
+            return Authentication.API_KEY
+        return Authentication.PASSWORD if self._logged_in else Authentication.BYPASS
+
+    def version(self) -> str:
+        """Read its version (`app/version`), such as `5.1.0`."""
+        return self._call("GET", "/api/v2/app/version", self._read_version)
 
     def preferences(self) -> Preferences:
         """Read the preferences (`app/preferences`)."""
@@ -193,6 +215,12 @@ class QBittorrent:
             for address in _addresses(message)
         ]
 
+    def log_out(self) -> None:
+        """End the session, if there is one: since 5.3, a 16th drops the oldest of all users."""
+        if self._cookies:
+            self._send("POST", "/api/v2/auth/logout", lambda _: None, self._session, None)
+            self._cookies = {}
+
     def _critical_entries(self, after: int) -> list[tuple[int, str]]:
         levels = "normal=false&info=false&warning=false&critical=true"
         path = f"/api/v2/log/main?{levels}&last_known_id={after}"
@@ -207,6 +235,11 @@ class QBittorrent:
             and type(number := entry.get("id")) is int
             and isinstance(message := entry.get("message"), str)
         ]
+
+    def _read_version(self, response: Response) -> str:
+        if not (version := re.fullmatch(rb"v(\d[\w.+-]{0,30})", response.body.strip())):
+            raise self._http.error(ErrorKind.INVALID_RESPONSE, "answered with no version")
+        return version[1].decode()
 
     def _read_preferences(self, response: Response) -> Preferences:
         answer = self._http.json_object(response)
@@ -245,6 +278,12 @@ class QBittorrent:
             method, path, partial(self._read, read, _REFUSED_SESSION), self._session, form
         )
 
+    @property
+    def _session(self) -> Mapping[str, bytes]:
+        """The header that carries the session: SID to 5.1, QBT_SID_<port> since 5.2."""
+        cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+        return {"Cookie": cookies.encode()} if cookies else {}
+
     def _log_in(self) -> None:
         """Open a new session, unless that could bring a ban.
 
@@ -254,12 +293,13 @@ class QBittorrent:
         self._limit.check(credentials)
         form = {"username": credentials.user, "password": credentials.password}
         read = partial(self._read_login, credentials)
-        self._session = {}
-        self._session = self._send("POST", "/api/v2/auth/login", read, {}, form, operation=LOGIN)
+        self._cookies = {}
+        self._send("POST", "/api/v2/auth/login", read, {}, form, operation=LOGIN)
+        self._logged_in = True
         self._limit.forget()
 
-    def _read_login(self, credentials: Credentials, response: Response) -> dict[str, bytes]:
-        """Read a login's answer, and return the header that carries its session.
+    def _read_login(self, credentials: Credentials, response: Response) -> None:
+        """Read a login's answer, and keep its session.
 
         Right is 200 `Ok.` to 5.1, 204 since 5.2; wrong is 200 `Fails.`, or 401. The Host header
         was not refused just before, so that a 401 here is about the password.
@@ -273,9 +313,7 @@ class QBittorrent:
             raise self._http.error(ErrorKind.HTTP_STATUS, f"answered {response.status} to a login")
         if body not in (b"Ok.", b""):
             raise self._http.error(ErrorKind.INVALID_RESPONSE, "answered a login with another page")
-        # SID to 5.1, QBT_SID_<port> since 5.2: whatever comes is sent back.
-        cookies = "; ".join(f"{name}={value}" for name, value in response.cookies.items())
-        return {"Cookie": cookies.encode()} if cookies else {}
+        self._cookies.update(response.cookies)
 
     def _read(
         self, read: Callable[[Response], _T], forbidden: str | None, response: Response
@@ -293,6 +331,8 @@ class QBittorrent:
             raise self._unauthorized(forbidden)
         if not response.ok:
             raise self._http.error(ErrorKind.HTTP_STATUS, f"answered {response.status}")
+        # Where no login is needed, each call without a session opens one.
+        self._cookies.update(response.cookies)
         return read(response)
 
     def _unauthorized(self, problem: str) -> ServiceError:

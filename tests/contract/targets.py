@@ -20,19 +20,12 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from qsticky.simulator import Hang, QBittorrentRelease, QBittorrentSimulator
+from tests.certificates import Certificate
 from tests.real import RealQBittorrent, qbittorrent_binary
 
 API_KEY = "qbt_0123456789abcdefghijABCDEFGH"
 PASSWORD = "adminadmin"
 Version = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """A certificate for 127.0.0.1 and its key, as PEM files."""
-
-    chain: Path
-    key: Path
 
 
 @dataclass(frozen=True)

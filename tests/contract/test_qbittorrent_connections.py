@@ -10,7 +10,8 @@ from contextlib import ExitStack, suppress
 import pytest
 import requests
 
-from tests.contract.targets import TARGETS, Certificate, Options, Start, Subject, every_release
+from tests.certificates import Certificate
+from tests.contract.targets import TARGETS, Options, Start, Subject, every_release
 
 
 @every_release

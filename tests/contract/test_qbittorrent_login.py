@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import requests
 
@@ -100,6 +102,22 @@ def test_a_call_without_a_session_is_403(qbittorrent: Subject, path: str) -> Non
 @pytest.mark.parametrize("path", CALLS)
 def test_a_call_with_a_session_is_200(qbittorrent: Subject, path: str) -> None:
     assert qbittorrent.logged_in().get(path).status_code == 200
+
+
+@every_release
+def test_a_logout_ends_the_session_and_no_other(qbittorrent: Subject) -> None:
+    client, other = qbittorrent.logged_in(), qbittorrent.logged_in()
+    session = {"Cookie": f"{client.cookies.keys()[0]}={client.cookies.values()[0]}"}
+    assert client.post("auth/logout", {}).status_code == 200
+    assert qbittorrent.client().get("app/version", headers=session).status_code == 403
+    assert other.get("app/version").status_code == 200
+
+
+@every_release
+def test_the_version_is_a_line_of_text(qbittorrent: Subject) -> None:
+    major, minor = qbittorrent.version
+    answer = qbittorrent.logged_in().get("app/version")
+    assert re.fullmatch(rf"v{major}\.{minor}\.\d+(\.\d+)?\S*", answer.text)
 
 
 @every_release
@@ -236,6 +254,13 @@ def test_with_bypass_every_login_succeeds(start: Start) -> None:
 @every_release
 def test_with_bypass_no_cookie_is_needed(start: Start) -> None:
     assert start(bypass=True).client().get("app/preferences").status_code == 200
+
+
+@every_release
+def test_with_bypass_a_call_without_a_session_opens_one_that_can_be_kept(start: Start) -> None:
+    client = start(bypass=True).client()
+    assert client.get("app/version").cookies
+    assert not client.get("app/version").cookies
 
 
 @every_release

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from requests_mock import ANY, Mocker
 
 from qsticky import netlink
-from qsticky.daemon import make_gluetun, make_qbittorrent
+from qsticky.clients import make_gluetun, make_qbittorrent
 from qsticky.errors import SyncError
 from qsticky.gluetun import Gluetun
 from qsticky.listening import Lookout
-from qsticky.qbittorrent import ConnectionStatus, Preferences, QBittorrent
+from qsticky.qbittorrent import ConnectionStatus, LoginLimit, Preferences, QBittorrent
 from qsticky.report import Trigger
 from qsticky.simulator import QBittorrentSimulator
 from qsticky.synchronizer import Synchronizer
@@ -147,7 +147,7 @@ def test_any_answers_of_qbittorrent_are_what_was_asked_or_an_error(
     with Mocker() as mocker:
         answering(mocker, answers)
         config = load(QBITTORRENT_API_KEY=api_key)
-        check_qbittorrent(make_qbittorrent(config, lambda _: None, FakeClock()))
+        check_qbittorrent(make_qbittorrent(config, lambda _: None, LoginLimit(FakeClock())))
 
 
 @unhurried
@@ -156,7 +156,7 @@ def test_any_json_is_what_was_asked_or_an_error(load: Load, body: str) -> None:
     with Mocker() as mocker:
         answering(mocker, [(200, {}, body.encode())])
         check_gluetun(make_gluetun(load(), lambda _: None))
-        check_qbittorrent(make_qbittorrent(load(), lambda _: None, FakeClock()))
+        check_qbittorrent(make_qbittorrent(load(), lambda _: None, LoginLimit(FakeClock())))
 
 
 # On the wire
@@ -221,7 +221,7 @@ def test_any_bytes_on_the_wire_are_what_was_asked_or_an_error(
     speaker.said = said
     config = load(GLUETUN_PORT=port, QBITTORRENT_PORT=port, GLUETUN_HOST="127.0.0.1")
     check_gluetun(make_gluetun(config, lambda _: None))
-    check_qbittorrent(make_qbittorrent(config, lambda _: None, FakeClock()))
+    check_qbittorrent(make_qbittorrent(config, lambda _: None, LoginLimit(FakeClock())))
 
 
 # The port file
@@ -270,7 +270,7 @@ def test_what_reaches_qbittorrent_is_a_port_that_gluetun_named(
         )
         Synchronizer(
             make_gluetun(config, lambda _: None),
-            make_qbittorrent(config, lambda _: None, clock),
+            make_qbittorrent(config, lambda _: None, LoginLimit(clock)),
             lookout=Lookout("absent", beside=False, kernel=netlink),
             port_index=1,
             port_grace=300,

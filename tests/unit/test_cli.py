@@ -1,5 +1,6 @@
 """The command line: which command does what, and what its exit code says."""
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -9,9 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from qsticky import __version__, cli, config, daemon, demo, healthcheck, signals
+from qsticky import (
+    __version__,
+    cli,
+    config,
+    daemon,
+    demo,
+    doctor,
+    healthcheck,
+    scenarios,
+    signals,
+    usage,
+)
 
-COMMANDS = ("run", "healthcheck", "demo")
+COMMANDS = ("run", "check", "healthcheck", "demo")
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +71,40 @@ def test_each_command_has_help_and_runs_nothing_then(
     assert capsys.readouterr().out.startswith(f"usage: qsticky {command}")
 
 
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+def test_help_fits_80_columns_and_names_what_there_is(
+    command: str,
+    columns: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(sys, "argv", ["qsticky", *filter(None, [command]), "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    text = capsys.readouterr().out
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+    variables = {field.name.upper() for field in dataclasses.fields(config.Config)}
+    named = set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", text)) - {"NO_COLOR"}
+    assert named
+    assert named <= variables
+    if command:
+        codes = re.findall(r"^  ([0-9])   \w", text, re.MULTILINE)
+        assert codes == (["0", "1"] if command == "healthcheck" else ["0", "1", "2"])
+
+
+def test_the_defaults_that_help_names_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = dict(re.findall(r"^  ([A-Z_]+) .*\(([^()]+)\)$", usage.RUN, re.MULTILINE))
+    assert len(named) == 9
+    for name in named:
+        monkeypatch.delenv(name, raising=False)
+    loaded = config.load(Path("/no/such/folder"))
+    for name, default in named.items():
+        value = getattr(loaded, name.lower())
+        assert (f"{value:g}" if isinstance(value, float) else str(value)) == default
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -68,6 +114,11 @@ def test_each_command_has_help_and_runs_nothing_then(
         ["run", "--fast"],
         ["healthcheck", "now"],
         ["run", "demo"],
+        ["demo", "--scenario", "picnic"],
+        ["demo", "--minutes", "few"],
+        ["demo", "--minutes", "0"],
+        ["demo", "--minutes", "inf"],
+        ["demo", "--minutes", "nan"],
         [""],
         ["RUN"],
     ],
@@ -131,9 +182,57 @@ def test_run_is_the_default_and_its_exit_code_the_daemon_s(
 def test_a_command_is_its_module_s_main(
     command: str, module: object, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "main", lambda: code)
+    monkeypatch.setattr(module, "main", lambda *_: code)
     monkeypatch.setattr(sys, "argv", ["qsticky", command])
     assert cli.main() == code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        ([], (None, 10.0)),
+        (["--scenario", "ban"], ("ban", 10.0)),
+        (["--scenario", "vpn-restart", "--minutes", "0.5"], ("vpn-restart", 0.5)),
+    ],
+)
+def test_the_demo_is_given_its_scenario(
+    arguments: list[str], given: tuple[str | None, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played: list[tuple[str | None, float]] = []
+
+    def main(scenario: str | None, minutes: float) -> int:
+        played.append((scenario, minutes))
+        return 0
+
+    monkeypatch.setattr(demo, "main", main)
+    monkeypatch.setattr(sys, "argv", ["qsticky", "demo", *arguments])
+    assert cli.main() == 0
+    assert played == [given]
+
+
+@pytest.mark.parametrize(("arguments", "as_json"), [([], False), (["--json"], True)])
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_a_check_can_be_interrupted_and_its_exit_code_is_kept(
+    arguments: list[str],
+    as_json: bool,
+    code: int,
+    blocked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[bool] = []
+
+    def main(as_json: bool) -> int:
+        given.append(as_json)
+        return code
+
+    monkeypatch.setattr(doctor, "main", main)
+    monkeypatch.setattr(sys, "argv", ["qsticky", "check", *arguments])
+    assert cli.main() == code
+    assert (given, blocked) == ([as_json], [])
+
+
+def test_it_knows_every_scenario() -> None:
+    assert tuple(scenarios.SCENARIOS) == cli.SCENARIOS
 
 
 def test_the_healthcheck_reaches_its_exit_code(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qsticky import config
-from qsticky.config import AuthType, Config, LogFormat, Secret
+from qsticky.config import AuthType, Config, LogFormat, Secret, Setting
 from qsticky.errors import ConfigurationError
 from tests.unit.conftest import LONG, Certificates, Load
 
@@ -501,6 +501,81 @@ def test_addresses_are_urls(load: Load, certificates: Certificates) -> None:
     pem = certificates.ca
     secured = load(METRICS_ADDRESS="::1", METRICS_TLS_CERT_FILE=pem, METRICS_TLS_KEY_FILE=pem)
     assert secured.metrics_url == "https://[::1]:10058"
+
+
+def test_what_is_set_is_known_with_its_source(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gluetun_apikey").write_text("hunter2")
+    other = tmp_path / "other"
+    other.write_text("hunter2")
+    given = {
+        "QBITTORRENT_PORT": " 8081 ",
+        "QBITTORRENT_PASS": "hunter2",
+        "QBITTORRENT_API_KEY_FILE": str(other),
+        "GLUETUN_HOST": "",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert config.settings(load(tmp_path, **given)) == [
+        Setting("QBITTORRENT_PORT", "8081", "environment"),
+        Setting("QBITTORRENT_PASS", None, "environment"),
+        Setting("QBITTORRENT_API_KEY", None, f"file {other}"),
+        Setting("GLUETUN_APIKEY", None, f"file {tmp_path / 'gluetun_apikey'}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("QBITTORRENT_PASSWORD", "QBITTORRENT_PASS"),
+        ("QBITTORRENT_USERNAME", "QBITTORRENT_USER"),
+        ("GLUETUN_API_KEY", "GLUETUN_APIKEY"),
+        ("QBITTORENT_HOST", "QBITTORRENT_HOST"),
+        ("GLUETUN_APIKEY_FIEL", "GLUETUN_APIKEY_FILE"),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_found(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    monkeypatch.setenv(name, "x")
+    assert (name, meant) in config.misspelt()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *NAMES,
+        "QBITTORRENT_PASS_FILE",
+        "QBITTORRENT_SERVICE_HOST",  # set by Kubernetes for a service of that name
+        "GLUETUN_SERVICE_PORT",
+        "GLUETUN_PORT_8000_TCP",
+        "GLUETUN_PORT_8000_TCP_ADDR",
+        "QBITTORRENT_PORT_8080_TCP_PORT",
+        "PATH",
+        "HOSTNAME",
+    ],
+)
+def test_other_names_are_not_taken_for_mistakes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "x")
+    assert name not in dict(config.misspelt())
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("LOCALHOST", True),
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("gluetun", False),
+        ("192.0.2.7", False),
+        ("2001:db8::7", False),
+    ],
+)
+def test_a_loopback_host_is_known(host: str, loopback: bool) -> None:
+    assert config.is_loopback(host) is loopback
 
 
 # Anything at all

@@ -11,9 +11,9 @@ import pytest
 import requests
 from requests_mock import Mocker
 
-from qsticky.daemon import make_gluetun
+from qsticky.clients import make_gluetun
 from qsticky.errors import ErrorKind, Reason, ServiceError
-from qsticky.gluetun import Gluetun
+from qsticky.gluetun import Gluetun, RoleError, Route
 from qsticky.http_client import Exchange
 from tests.unit.conftest import Load
 
@@ -22,8 +22,8 @@ NEW = "/v1/portforward"
 OLD = "/v1/openvpn/portforwarded"
 IP = "/v1/publicip/ip"
 
-Route = tuple[int, str]  # a status and a body
-Release = tuple[Route, Route]  # how a release answers on the new route and on the old one
+Reply = tuple[int, str]  # a status and a body
+Release = tuple[Reply, Reply]  # how a release answers on the new route and on the old one
 Ask = Callable[[], tuple[int, ...]]
 
 UNAUTHORIZED = (401, "Unauthorized\n")
@@ -152,7 +152,32 @@ def test_a_refusal_that_the_other_route_makes_good_is_no_error(
     assert {exchange.service for exchange in exchanges} == {"gluetun"}
 
 
+@pytest.mark.parametrize(
+    ("release", "route"),
+    [("3.38", Route.UP_TO_3_40), ("3.40", Route.UP_TO_3_40), ("3.41", Route.SINCE_3_41)],
+)
+def test_the_route_that_worked_can_be_told(
+    gluetun: Gluetun, install: Install, release: str, route: Route
+) -> None:
+    install(ports_by(release, '{"port":5914}'))
+    gluetun.forwarded_ports()
+    assert gluetun.route is route
+
+
 # Refusals
+
+
+@pytest.mark.parametrize(
+    ("release", "lacks"),
+    [((UNAUTHORIZED, MOVED), Route.SINCE_3_41), ((UNAUTHORIZED, UNAUTHORIZED), None)],
+)
+def test_the_route_that_a_role_lacks_is_known_where_the_version_is(
+    gluetun: Gluetun, install: Install, release: Release, lacks: Route | None
+) -> None:
+    install(release)
+    with pytest.raises(RoleError) as caught:
+        gluetun.forwarded_ports()
+    assert caught.value.lacks is lacks
 
 
 def test_a_role_that_lacks_the_new_route_is_told_the_line_to_add(
@@ -370,11 +395,13 @@ def test_a_refused_public_address_is_not_asked_for_until_gluetun_was_away(
     assert [gluetun.public_ip() for _ in range(3)] == [None] * 3
     assert mocked.call_count == 1
     assert [exchange.error for exchange in exchanges] == [None]
+    assert gluetun.public_ip_refused
     requests_mock.get(URL + NEW, exc=requests.ConnectionError(ConnectionRefusedError()))
     failure(gluetun, Reason.GLUETUN_UNREACHABLE, ErrorKind.CONNECTION)
     install(ports_by("3.41", '{"port":5914}'))
     requests_mock.get(URL + IP, text='{"public_ip":"203.0.113.7"}')
     assert gluetun.public_ip() == "203.0.113.7"
+    assert not gluetun.public_ip_refused
 
 
 def test_a_public_address_that_cannot_be_asked_for_is_no_error(

@@ -11,10 +11,11 @@ from requests_mock import Mocker
 from requests_mock.request import _RequestObjectProxy as Request
 from requests_mock.response import _Context as Context
 
-from qsticky.daemon import make_qbittorrent
+from qsticky.clients import make_qbittorrent
 from qsticky.errors import ErrorKind, Reason, ServiceError, SyncError
 from qsticky.http_client import Exchange
 from qsticky.qbittorrent import (
+    Authentication,
     ConnectionStatus,
     Credentials,
     LoginLimit,
@@ -26,6 +27,8 @@ from tests.unit.conftest import Load
 
 URL = "http://qbittorrent:8080"
 READ = "/api/v2/app/preferences"
+VERSION = "/api/v2/app/version"
+LOGOUT = "/api/v2/auth/logout"
 WRITE = "/api/v2/app/setPreferences"
 INFO = "/api/v2/transfer/info"
 LOGIN = "/api/v2/auth/login"
@@ -61,10 +64,12 @@ class WebUI:
             READ: json.dumps(SHOWN),
             INFO: '{"connection_status":"firewalled"}',
             WRITE: "",
+            VERSION: "v5.1.0",
+            LOGOUT: "",
         }
-        for path in (READ, INFO):
+        for path in (READ, INFO, VERSION):
             mocker.get(URL + path, text=self._called)
-        for path in (WRITE, LOGIN):
+        for path in (WRITE, LOGIN, LOGOUT):
             mocker.post(URL + path, text=self._called)
 
     def answers(self, path: str, body: str) -> None:
@@ -136,7 +141,7 @@ def make(load: Load, exchanges: list[Exchange], clock: FakeClock) -> Make:
 
     def make(*secrets: Path, **variables: object) -> QBittorrent:
         config = load(*secrets, QBITTORRENT_HOST="qbittorrent", **variables)
-        return make_qbittorrent(config, exchanges.append, clock)
+        return make_qbittorrent(config, exchanges.append, LoginLimit(clock))
 
     return make
 
@@ -229,6 +234,74 @@ def test_a_missing_session_is_no_error_to_an_observer(
         (READ, None),
     ]
     assert webui.session
+
+
+def test_where_no_login_is_needed_the_session_that_comes_is_kept(
+    qbittorrent: QBittorrent, requests_mock: Mocker
+) -> None:
+    opened = {"Set-Cookie": "SID=opened; path=/"}
+    requests_mock.get(URL + READ, [{"json": SHOWN, "headers": opened}, {"json": SHOWN}])
+    qbittorrent.preferences()
+    qbittorrent.preferences()
+    first, second = requests_mock.request_history
+    assert (cookie_of(first), cookie_of(second)) == (None, "SID=opened")
+
+
+def test_a_proxy_s_own_cookies_do_not_end_the_session(
+    webui: WebUI, qbittorrent: QBittorrent, requests_mock: Mocker
+) -> None:
+    requests_mock.get(URL + INFO, text="{}", headers={"Set-Cookie": "proxy=1"})
+    qbittorrent.preferences()
+    for _ in range(2):
+        qbittorrent.connection_status()
+    assert requests_mock.last_request is not None
+    assert cookie_of(requests_mock.last_request) == f"{webui.session}; proxy=1"
+
+
+def test_a_logout_ends_the_session(any_webui: WebUI, qbittorrent: QBittorrent) -> None:
+    qbittorrent.preferences()
+    session = any_webui.session
+    any_webui.calls.clear()
+    for _ in range(2):
+        qbittorrent.log_out()
+    assert any_webui.calls == [LOGOUT]
+    assert cookie_of(any_webui.requests[-1]) == session
+
+
+def test_without_a_session_there_is_no_logout(webui: WebUI, qbittorrent: QBittorrent) -> None:
+    qbittorrent.log_out()
+    assert webui.calls == []
+
+
+def test_what_it_took_to_be_let_in_is_known(webui: WebUI, make: Make) -> None:
+    by_password = make()
+    by_password.preferences()
+    assert by_password.authentication is Authentication.PASSWORD
+    webui.bypass = True
+    bypassed, by_key = make(), make(QBITTORRENT_API_KEY="qbt_key")
+    for qbittorrent in (bypassed, by_key):
+        qbittorrent.preferences()
+    assert bypassed.authentication is Authentication.BYPASS
+    assert by_key.authentication is Authentication.API_KEY
+
+
+@pytest.mark.parametrize(
+    ("answer", "version"),
+    [("v4.5.2", "4.5.2"), ("v5.3.0\n", "5.3.0"), ("v5.2.0beta1", "5.2.0beta1")],
+)
+def test_the_version_is_read(
+    webui: WebUI, qbittorrent: QBittorrent, answer: str, version: str
+) -> None:
+    webui.answers(VERSION, answer)
+    assert qbittorrent.version() == version
+
+
+@pytest.mark.parametrize("answer", ["", "5.1.0", "<h1>Log in</h1>", "v" + "1" * 100, "v1 \x1b[2J"])
+def test_what_is_no_version_is_told(webui: WebUI, qbittorrent: QBittorrent, answer: str) -> None:
+    webui.answers(VERSION, answer)
+    with pytest.raises(SyncError, match="answered with no version") as caught:
+        qbittorrent.version()
+    assert caught.value.reason is Reason.QBITTORRENT_INVALID_RESPONSE
 
 
 # Refused logins

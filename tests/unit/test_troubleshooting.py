@@ -22,10 +22,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from qsticky import config
-from qsticky.daemon import make_gluetun, make_qbittorrent
+from qsticky.clients import make_gluetun, make_qbittorrent
 from qsticky.errors import Reason, SyncError
 from qsticky.listening import Lookout
 from qsticky.netlink import Interface, Listener
+from qsticky.qbittorrent import LoginLimit
 from qsticky.report import Trigger
 from qsticky.simulator import (
     OLD_PORT_ROUTE,
@@ -92,7 +93,7 @@ class Stage:
             settings = config.load(self.folder)
             self.synchronizer = Synchronizer(
                 make_gluetun(settings, lambda _: None),
-                make_qbittorrent(settings, lambda _: None, self.clock),
+                make_qbittorrent(settings, lambda _: None, LoginLimit(self.clock)),
                 lookout=Lookout("tun0", beside=True, kernel=self),
                 port_index=settings.gluetun_port_index,
                 port_grace=settings.port_grace,

@@ -1,0 +1,164 @@
+"""What `qsticky check` found, and how that is written: as text for people, as JSON for programs."""
+
+import os
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TextIO
+
+from qsticky import __version__
+
+WIDTH = 80
+_INDENT = 11
+
+
+class Verdict(StrEnum):
+    """What became of one thing that was tried.
+
+    A warning is a recommendation, and does not fail the check; skipped is what could not be tried
+    or need not be.
+    """
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What to do in words, and the lines to copy for it."""
+
+    text: str
+    copy: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fact with its verdict; `check` is its name for programs."""
+
+    section: str
+    check: str
+    verdict: Verdict
+    text: str
+    remedies: tuple[Remedy, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, and the means to make the findings under it."""
+
+    name: str
+
+    def ok(self, check: str, text: str) -> Finding:
+        """Make the finding of something that holds."""
+        return Finding(self.name, check, Verdict.OK, text)
+
+    def warning(self, check: str, text: str, *remedies: Remedy) -> Finding:
+        """Make a recommendation."""
+        return Finding(self.name, check, Verdict.WARNING, text, remedies)
+
+    def failed(self, check: str, text: str, *remedies: Remedy) -> Finding:
+        """Make the finding of something that does not hold."""
+        return Finding(self.name, check, Verdict.FAILED, text, remedies)
+
+    def skipped(self, check: str, text: str) -> Finding:
+        """Make the finding of something that was not tried."""
+        return Finding(self.name, check, Verdict.SKIPPED, text)
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Give the verdict on all of it in one line."""
+    verdicts = [finding.verdict for finding in findings]
+    failed, advised = verdicts.count(Verdict.FAILED), verdicts.count(Verdict.WARNING)
+    if failed:
+        return f"FAILED: {failed} of {len(findings)} findings. Begin with the first that failed."
+    advice = f", with {_count(advised, 'recommendation')}" if advised else ""
+    return f"All holds{advice}."
+
+
+def document(findings: Sequence[Finding]) -> dict[str, object]:
+    """Make the document of `--json`."""
+    return {
+        "version": __version__,
+        "ok": all(finding.verdict is not Verdict.FAILED for finding in findings),
+        "summary": summary(findings),
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def write(findings: Iterable[Finding], out: TextIO) -> list[Finding]:
+    """Write each finding as soon as it is there, then the summary, and return all of them."""
+    paint = _in_colour if _wants_colour(out) else _in_plain
+    written: list[Finding] = []
+    for finding in findings:
+        last = written[-1] if written else None
+        begins = last is None or last.section != finding.section
+        if last and (begins or last.remedies):
+            print(file=out)
+        if begins:
+            print(paint(finding.section, _BOLD), file=out)
+        for line in _lines(finding, paint):
+            print(line, file=out)
+        out.flush()
+        written.append(finding)
+    failed = any(finding.verdict is Verdict.FAILED for finding in written)
+    verdict = Verdict.FAILED if failed else Verdict.OK
+    print(f"\n{paint(summary(written), _COLOURS[verdict])}", file=out, flush=True)
+    return written
+
+
+def printable(text: str) -> str:
+    """Write out what would act on a terminal, or is no text, as an escape.
+
+    A service's answer, or a path, can hold anything.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def _lines(finding: Finding, paint: Callable[[str, str], str]) -> Iterator[str]:
+    verdict = finding.verdict
+    word = verdict.upper() if verdict is Verdict.FAILED else str(verdict)
+    first, *rest = _wrapped(finding.text)
+    yield f"  {paint(f'{word:{_INDENT - 2}}', _COLOURS[verdict])}{first}"
+    yield from (" " * _INDENT + line for line in rest)
+    for remedy in finding.remedies:
+        yield ""
+        yield from (" " * _INDENT + line for line in _wrapped(remedy.text))
+        yield ""
+        yield from (f"    {paint(printable(line), _BOLD)}" for line in remedy.copy)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        printable(text), WIDTH - _INDENT, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+_BOLD = "1"
+_COLOURS = {
+    Verdict.OK: "32",
+    Verdict.WARNING: "33",
+    Verdict.FAILED: "1;31",
+    Verdict.SKIPPED: "2",
+}
+
+
+def _in_colour(text: str, colour: str) -> str:
+    return f"\x1b[{colour}m{text}\x1b[0m"
+
+
+def _in_plain(text: str, _: str) -> str:
+    return text
+
+
+def _wants_colour(out: TextIO) -> bool:
+    return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
