@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from qsticky.clock import Clock
 from qsticky.errors import Reason, ServiceError, SyncError
-from qsticky.gluetun import Gluetun
+from qsticky.gluetun import Gluetun, no_port_at
 from qsticky.listening import DISCONNECTED_FOR, Look, Lookout, Reopening
 from qsticky.qbittorrent import ConnectionStatus, QBittorrent
 from qsticky.report import PortChange, RebindCause, Status, SyncReport, Trigger
@@ -55,6 +55,7 @@ class Synchronizer:
         self._unverified: PortChange | None = None
         self._lost = False
         self._word: str | None = None
+        self._word_is_old = False
         self._reopening = Reopening()
         self._public_ip: str | None = None
         self._gluetun_gone_since: float | None = None
@@ -155,13 +156,7 @@ class Synchronizer:
         seen.forwarded_port = ports[index - 1] if index <= len(ports) else 0
         self._follow(seen, seen.forwarded_port)
         if ports and not seen.forwarded_port:
-            one = len(ports) == 1
-            return SyncError(
-                Reason.NO_FORWARDED_PORT,
-                f"Gluetun has {len(ports)} forwarded port{'' if one else 's'}, and "
-                f"GLUETUN_PORT_INDEX asks for number {index}; set it to "
-                f"{'1' if one else f'1 to {len(ports)}'}, or have the VPN provider forward more",
-            )
+            return no_port_at(index, len(ports))
         return None
 
     def _follow(self, seen: "_Sight", port: int) -> None:
@@ -181,9 +176,13 @@ class Synchronizer:
         try:
             seen.current_port = self._qbittorrent.preferences().listen_port
             seen.connection_status = self._qbittorrent.connection_status()
+            if self._word and self._word_is_old:  # its log begins anew with each start
+                self._word = self._hear(seen.current_port, after=-1)
+            self._word_is_old = False
         except SyncError as error:
             if isinstance(error, ServiceError) and error.gone:
                 self._reopening.well()  # when it is back, its sockets are others
+                self._word_is_old = True
             return error
         seen.qbittorrent_up = True
         return None

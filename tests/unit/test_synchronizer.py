@@ -652,6 +652,25 @@ def test_another_port_ends_the_word(
     assert bench.sync().status is Status.SYNCED
 
 
+@pytest.mark.parametrize("still_busy", [False, True])
+def test_after_a_restart_of_qbittorrent_its_new_log_is_its_word(
+    bench: Bench, gluetun: GluetunSimulator, qbittorrent: QBittorrentSimulator, still_busy: bool
+) -> None:
+    bench.set_up(rebind=False)
+    qbittorrent.busy[OTHER] = [str(ADDRESS)]
+    gluetun.ports = (OTHER,)
+    assert "restart qBittorrent" in failed(bench.sync(), Reason.NOT_LISTENING)
+    qbittorrent.stop()
+    failed(bench.sync(), Reason.QBITTORRENT_UNREACHABLE)
+    qbittorrent.log.clear()
+    if still_busy:
+        qbittorrent.add_log(f'IP: "10.2.0.2". Port: "TCP/{OTHER}". Reason: "still in use"')
+    qbittorrent.start()
+    report = bench.sync()
+    assert report.status is (Status.FAILING if still_busy else Status.SYNCED)
+    assert bench.sync().status is report.status
+
+
 @pytest.mark.parametrize(
     ("address", "visible", "counts"),
     [
