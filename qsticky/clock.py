@@ -39,3 +39,11 @@ def rfc3339(timestamp: float, timespec: str = "seconds") -> str:
     """Write a moment (seconds since the epoch) as RFC 3339 in UTC with `Z`."""
     moment = datetime.fromtimestamp(timestamp, UTC).isoformat(timespec=timespec)
     return moment.replace("+00:00", "Z")
+
+
+def in_words(seconds: float) -> str:
+    """Write a duration as people say it, in the one unit that tells enough."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(0, int(seconds))} s"

@@ -2,8 +2,9 @@
 
 import os
 import threading
+from collections.abc import Mapping
 from functools import partial
-from ipaddress import ip_address
+from typing import Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,16 +15,15 @@ from prometheus_client import (
 )
 
 from qsticky import __version__, logs, netlink, signals
-from qsticky.clock import Clock, SystemClock
-from qsticky.config import AuthType, Config
-from qsticky.gluetun import Gluetun, basic_authorization, gluetun_service
+from qsticky.clients import make_gluetun, make_qbittorrent
+from qsticky.clock import SystemClock
+from qsticky.config import AuthType, Config, is_loopback
 from qsticky.health import Health
-from qsticky.http_client import Exchange, HttpClient, Observer
+from qsticky.http_client import Exchange
 from qsticky.listening import Lookout
 from qsticky.metrics import Metrics
 from qsticky.netlink import InterfaceWatch
-from qsticky.portfile import PortFileWatch
-from qsticky.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
+from qsticky.qbittorrent import LoginLimit
 from qsticky.report import SyncReport, Trigger
 from qsticky.server import Certificate, Routes, Server
 from qsticky.synchronizer import Synchronizer
@@ -32,32 +32,9 @@ from qsticky.worker import Worker
 _TIME_TO_STOP = 0.5
 
 
-def make_gluetun(config: Config, observe: Observer) -> Gluetun:
-    """Make the client of the Gluetun that the configuration names."""
-
-    def authorization() -> dict[str, bytes]:
-        if config.gluetun_auth_type is AuthType.BASIC:
-            user, password = config.gluetun_username.reveal(), config.gluetun_password.reveal()
-            return basic_authorization(user, password)
-        if config.gluetun_auth_type is AuthType.APIKEY and config.gluetun_apikey:
-            return {"X-API-Key": config.gluetun_apikey.reveal().encode()}
-        return {}
-
-    http = HttpClient(gluetun_service(config.gluetun_url), config.request_timeout, observe)
-    return Gluetun(http, authorization, config.gluetun_port_file)
-
-
-def make_qbittorrent(config: Config, observe: Observer, clock: Clock) -> QBittorrent:
-    """Make the client of the qBittorrent that the configuration names."""
-    ca_file = config.qbittorrent_ca_file
-    verify = config.qbittorrent_verify_ssl and (str(ca_file) if ca_file else True)
-    service = qbittorrent_service(config.qbittorrent_url, verify)
-    return QBittorrent(
-        HttpClient(service, config.request_timeout, observe),
-        lambda: Credentials(config.qbittorrent_user.reveal(), config.qbittorrent_pass.reveal()),
-        config.qbittorrent_api_key.reveal,
-        LoginLimit(clock),
-    )
+class _Watch(Protocol):
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class Daemon:
@@ -77,7 +54,10 @@ class Daemon:
             check_interval=config.check_interval,
             revision=os.environ.get("QSTICKY_REVISION") or "unknown",
         )
-        logger = logs.set_up(config.log_format, config.log_level, self._metrics.log_line_written)
+        recent_events = logs.RecentEvents()
+        logger = logs.set_up(
+            config.log_format, config.log_level, self._metrics.log_line_written, recent_events
+        )
         self._log = logs.Log(logger, self._clock)
         self._health = Health(
             config.health_file,
@@ -87,15 +67,14 @@ class Daemon:
         )
         synchronizer = Synchronizer(
             make_gluetun(config, self._observe),
-            make_qbittorrent(config, self._observe, self._clock),
+            make_qbittorrent(config, self._observe, LoginLimit(self._clock)),
             lookout=Lookout(
-                config.vpn_interface, beside=_is_loopback(config.qbittorrent_host), kernel=netlink
+                config.vpn_interface, beside=is_loopback(config.qbittorrent_host), kernel=netlink
             ),
             port_index=config.gluetun_port_index,
             port_grace=config.port_grace,
             rebind=config.qbittorrent_rebind,
-            same_network=_is_loopback(config.qbittorrent_host)
-            and _is_loopback(config.gluetun_host),
+            same_network=is_loopback(config.qbittorrent_host) and is_loopback(config.gluetun_host),
             clock=self._clock,
             stopping=stopping,
         )
@@ -107,7 +86,14 @@ class Daemon:
             stopping=stopping,
         )
         self._worker_ended = threading.Event()
-        self._routes = Routes(registry, self._health, self._request_sync, self._credentials)
+        self._routes = Routes(
+            registry,
+            self._health,
+            recent_events,
+            self._clock,
+            self._request_sync,
+            self._credentials,
+        )
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, and return the exit code.
@@ -116,8 +102,10 @@ class Daemon:
         """
         config = self._config
         signals.block()
+        signals.reap_orphans()
         threading.excepthook = self._log.thread_died
-        self._log.startup(_start_line(config), version=__version__)
+        start = _start_fields(config)
+        self._log.startup(_start_line(config, start), **start)
         for warning in config.warnings():
             self._log.warning(warning)
         try:
@@ -151,15 +139,17 @@ class Daemon:
             self._worker_ended.set()
             signals.wake_main_thread()
 
-    def _start_watches(self) -> list[PortFileWatch | InterfaceWatch]:
+    def _start_watches(self) -> list[_Watch]:
         """Start what triggers a sync early; where it can't be had, the interval serves."""
         config, trigger = self._config, self._worker.trigger
-        watches: dict[str, PortFileWatch | InterfaceWatch] = {
+        watches: dict[str, _Watch] = {
             f"interface {config.vpn_interface}": InterfaceWatch(
                 config.vpn_interface, partial(trigger, Trigger.INTERFACE)
             )
         }
         if config.gluetun_port_file:
+            from qsticky.portfile import PortFileWatch  # 2 MiB that most do without
+
             watches[f"port file {config.gluetun_port_file}"] = PortFileWatch(
                 config.gluetun_port_file, partial(trigger, Trigger.PORT_FILE)
             )
@@ -200,27 +190,34 @@ class Daemon:
         return config.metrics_username.reveal(), config.metrics_password.reveal()
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
 def _certificate(config: Config) -> Certificate | None:
     if config.metrics_tls_cert_file is None or config.metrics_tls_key_file is None:
         return None
     return Certificate(config.metrics_tls_cert_file, config.metrics_tls_key_file)
 
 
-def _start_line(config: Config) -> str:
-    qbittorrent = "with an API key" if config.qbittorrent_api_key else "with user and password"
-    gluetun = {
-        AuthType.APIKEY: "with an API key" if config.gluetun_apikey else "without a credential",
-        AuthType.BASIC: "with user and password",
-        AuthType.NONE: "without a credential",
-    }[config.gluetun_auth_type]
+def _start_fields(config: Config) -> dict[str, object]:
+    """What the start line tells, for machines."""
+    no_key = config.gluetun_auth_type is AuthType.APIKEY and not config.gluetun_apikey
+    return {
+        "version": __version__,
+        "gluetun_url": config.gluetun_url,
+        "gluetun_auth": AuthType.NONE if no_key else config.gluetun_auth_type,
+        "qbittorrent_url": config.qbittorrent_url,
+        "qbittorrent_auth": "apikey" if config.qbittorrent_api_key else "password",
+        "check_interval": config.check_interval,
+    }
+
+
+def _start_line(config: Config, fields: Mapping[str, object]) -> str:
+    credentials = {
+        "apikey": "with an API key",
+        "basic": "with user and password",
+        "password": "with user and password",
+        "none": "without a credential",
+    }
     return (
-        f"qSticky {__version__}: Gluetun at {config.gluetun_url} {gluetun}, qBittorrent at "
-        f"{config.qbittorrent_url} {qbittorrent}, checked every {config.check_interval:g} s"
+        f"qSticky {__version__}: Gluetun at {config.gluetun_url} "
+        f"{credentials[str(fields['gluetun_auth'])]}, qBittorrent at {config.qbittorrent_url} "
+        f"{credentials[str(fields['qbittorrent_auth'])]}, checked every {config.check_interval:g} s"
     )

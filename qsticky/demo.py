@@ -1,65 +1,154 @@
-"""The real daemon against a simulated Gluetun and qBittorrent, for a first look without a VPN."""
+"""The real daemon between a simulated Gluetun and qBittorrent: a first look, and bad days."""
 
+import logging
 import os
-import random
 import tempfile
+import textwrap
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from qsticky import config
+from qsticky.config import Config
 from qsticky.daemon import Daemon
+from qsticky.scenarios import FOLLOWING, SCENARIOS, Act, Scenario, Stage
 from qsticky.simulator import GluetunSimulator, QBittorrentSimulator
 
-_CHANGE_EVERY = 5.0
-_API_KEY = "demonstration"
+API_KEY = "demonstration"
+_OURS = ("GLUETUN_", "QBITTORRENT_", "VPN_")
+_QUICK = {"CHECK_INTERVAL": "10", "PORT_GRACE": "30"}
 
 
-def main() -> int:
-    """Run until Ctrl-C; what the environment sets of METRICS_…, LOG_… and HEALTH_FILE is kept."""
+def main(scenario: str | None, minutes: float) -> int:
+    """Play a scenario again and again until Ctrl-C, its trouble so many minutes long each time.
+
+    Without one, the port changes every few seconds. What the environment says of anything but the
+    two services and the VPN is kept.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="qsticky-demo-") as folder,
-        GluetunSimulator(api_key=_API_KEY, ports=[_any_port()]) as gluetun,
+        GluetunSimulator(api_key=API_KEY) as gluetun,
         QBittorrentSimulator() as qbittorrent,
     ):
-        port_file = Path(folder, "forwarded_port")
-        os.environ |= {
-            "GLUETUN_HOST": gluetun.host,
-            "GLUETUN_PORT": str(gluetun.port),
-            "GLUETUN_APIKEY": _API_KEY,
-            "GLUETUN_PORT_FILE": str(port_file),
-            "QBITTORRENT_HOST": qbittorrent.host,
-            "QBITTORRENT_PORT": str(qbittorrent.port),
-            "VPN_INTERFACE": "demo",  # none of that name: a real one would be looked at
+        stage = Stage(gluetun, qbittorrent, Path(folder, "forwarded_port"), Path(folder, "pass"))
+        stage.set_up()
+        for name in [name for name in os.environ if name.startswith(_OURS)]:
+            del os.environ[name]
+        os.environ |= variables(stage)
+        defaults = {
+            "HEALTH_FILE": f"{folder}/status.json",
+            "METRICS_ADDRESS": "127.0.0.1",
+            "LOG_FORMAT": "text",
+            **(_QUICK if scenario else {}),
         }
-        os.environ.setdefault("HEALTH_FILE", str(Path(folder, "status.json")))
-        os.environ.setdefault("METRICS_ADDRESS", "127.0.0.1")
-        os.environ.setdefault("LOG_FORMAT", "text")
+        for name, value in defaults.items():
+            os.environ.setdefault(name, value)
         settings = config.load()
-        print(
-            f"A simulated Gluetun changes its forwarded port every {_CHANGE_EVERY:g} seconds, and "
-            "qSticky has\na simulated qBittorrent follow it. While it runs, look at\n\n"
-            f"  the page         {settings.metrics_url}/\n"
-            f"  the metrics      {settings.metrics_url}/metrics\n"
-            f"  the health file  {settings.health_file}\n\n"
-            "Ctrl-C ends it. This is its log:\n",
-            flush=True,
-        )
+        play = Play(SCENARIOS[scenario] if scenario else FOLLOWING, minutes * 60, stage)
+        print(play.programme(), _where_to_look(settings), sep="\n", flush=True)
         daemon = Daemon(settings)
-        ended = threading.Event()
-        change = threading.Thread(target=_change_ports, args=(gluetun, port_file, ended))
-        change.start()
+        play.start()
         try:
             return daemon.run()
         finally:
-            ended.set()
-            change.join()
+            play.stop()
 
 
-def _change_ports(gluetun: GluetunSimulator, port_file: Path, ended: threading.Event) -> None:
-    while not ended.wait(_CHANGE_EVERY):
-        gluetun.ports = (_any_port(),)
-        port_file.write_text(str(gluetun.ports[0]))
+def variables(stage: Stage) -> Mapping[str, str]:
+    """What the daemon must know of a stage."""
+    return {
+        "GLUETUN_HOST": stage.gluetun.host,
+        "GLUETUN_PORT": str(stage.gluetun.port),
+        "GLUETUN_APIKEY": API_KEY,
+        "GLUETUN_PORT_FILE": str(stage.port_file),
+        "QBITTORRENT_HOST": stage.qbittorrent.host,
+        "QBITTORRENT_PORT": str(stage.qbittorrent.port),
+        "QBITTORRENT_USER": stage.qbittorrent.username,
+        "QBITTORRENT_PASS_FILE": str(stage.password_file),
+        "VPN_INTERFACE": "demo",  # none of that name: a real one would be looked at
+    }
 
 
-def _any_port() -> int:
-    return random.randint(20000, 60000)
+class Play:
+    """Plays a scenario on a stage, on a thread of its own, and says in the log what it does.
+
+    `trouble` is how many seconds an act without a duration lasts.
+    """
+
+    def __init__(self, scenario: Scenario, trouble: float, stage: Stage) -> None:
+        self._scenario = scenario
+        self._trouble = trouble
+        self._stage = stage
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="demo")
+        self._logger = logging.getLogger("demo")
+        self._logger.setLevel(logging.INFO)
+
+    def programme(self) -> str:
+        """Say what will happen when, and what shows it."""
+        scenario = self._scenario
+        if len(scenario.acts) == 1:
+            names = textwrap.fill(
+                ", ".join(SCENARIOS),
+                width=78,
+                initial_indent="  ",
+                subsequent_indent="  ",
+                break_on_hyphens=False,
+            )
+            bad_days = f"Bad days to play instead, with --scenario NAME:\n\n{names}\n"
+            return f"{scenario.summary}\n\n{bad_days}"
+        lines, begins = [scenario.summary, ""], 0.0
+        for act in scenario.acts:
+            lines.append(f"  {_clock(begins):>6}  {act.sentence}")
+            begins += self._seconds(act)
+        lines += [f"  {_clock(begins):>6}  And all of it again", ""]
+        if scenario.reason:
+            lines.append(f"Its syncs fail with the reason {scenario.reason}.")
+        lines += ["It shows in these metrics:", *(f"  {name}" for name in scenario.shown_by), ""]
+        return "\n".join(lines)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, also in the middle of an act."""
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            for number, act in enumerate(self._scenario.acts, 1):
+                self._announce(number, act)
+                self._perform(act)
+
+    def _announce(self, number: int, act: Act) -> None:
+        acts = len(self._scenario.acts)
+        if acts > 1 and not self._ended.is_set():
+            lasts = _clock(self._seconds(act))
+            self._logger.info("Act %d of %d, for %s: %s", number, acts, lasts, act.sentence)
+
+    def _perform(self, act: Act) -> None:
+        left = self._seconds(act)
+        while left > 0 and not self._ended.is_set():
+            act.play(self._stage)
+            pause = min(act.every, left)
+            self._ended.wait(pause)
+            left -= pause
+
+    def _seconds(self, act: Act) -> float:
+        return self._trouble if act.seconds is None else act.seconds
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds // 60:.0f}:{seconds % 60:02.0f}"
+
+
+def _where_to_look(settings: Config) -> str:
+    return (
+        "While it runs, look at\n\n"
+        f"  the page         {settings.metrics_url}/\n"
+        f"  the metrics      {settings.metrics_url}/metrics, where a Prometheus can scrape them\n"
+        f"  the health file  {settings.health_file}\n\n"
+        "Ctrl-C ends it. This is its log:\n"
+    )

@@ -31,6 +31,7 @@ class Health:
         self._facts: dict[str, object] = {
             "healthy": False,
             "status": Status.STARTING,
+            "status_since": rfc3339(self._started),
             "reason": None,
             "last_error": None,
             "last_error_at": None,
@@ -61,6 +62,8 @@ class Health:
                 "reason": report.failure.reason if report.failure else None,
                 "last_check": ended,
             }
+            if report.status is not self._facts["status"]:
+                facts["status_since"] = ended
             if report.problem:
                 facts |= {"last_error": str(report.problem), "last_error_at": ended}
             if report.forwarded_port is not None:

@@ -6,20 +6,30 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
-from qsticky.clock import Clock, rfc3339
+from qsticky.clock import Clock, in_words, rfc3339
 from qsticky.config import LogFormat
 from qsticky.errors import ErrorKind, SyncError
 from qsticky.http_client import Exchange
 from qsticky.qbittorrent import LOGIN
-from qsticky.report import PortChange, Status, SyncReport
+from qsticky.report import PortChange, RebindCause, Status, SyncReport
 
 LOGGER_NAME = "qSticky"
 _REMIND_EVERY = 15 * 60.0
+_MOST_EVENTS = 20
+_CAUSES = {
+    RebindCause.NOT_LISTENING: "nothing listened",
+    RebindCause.PORT_RETURNED: "the forwarded port came back",
+    RebindCause.ADDRESS_CHANGED: "the VPN's public address changed",
+    RebindCause.PORT_FILE: "the port file was written anew",
+    RebindCause.REQUEST: "was asked for",
+    RebindCause.DISCONNECTED: "qBittorrent was disconnected",
+}
 _NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -41,18 +51,56 @@ class Event(StrEnum):
     SHUTDOWN = "shutdown"
 
 
-def set_up(log_format: LogFormat, level: str, count: Callable[[str], None]) -> logging.Logger:
+def set_up(
+    log_format: LogFormat, level: str, count: Callable[[str], None], recent: "RecentEvents"
+) -> logging.Logger:
     """Send every log line of the process to stdout in one format, and return qSticky's logger.
 
-    `count` is called with the level of each line. Other libraries speak from WARNING on.
+    `count` is called with the level of each line. Other libraries speak from WARNING on. `recent`
+    gets the events, also those that are below the level.
     """
-    handler = _CountingHandler(sys.stdout, count)
-    handler.setFormatter(_JsonLines() if log_format is LogFormat.JSON else _TextLines())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    stdout = _CountingHandler(sys.stdout, count)
+    stdout.setFormatter(_JsonLines() if log_format is LogFormat.JSON else _TextLines())
+    stdout.setLevel(level)
+    logging.basicConfig(level=logging.WARNING, handlers=[stdout, recent], force=True)
     logging.captureWarnings(True)
     logger = logging.getLogger(LOGGER_NAME)
-    logger.setLevel(level)
+    logger.setLevel(min(stdout.level, logging.INFO))
     return logger
+
+
+@dataclass(frozen=True)
+class RecentEvent:
+    """An event as the page shows it; `at` is seconds since the epoch."""
+
+    at: float
+    level: str
+    name: str
+    message: str
+
+
+class RecentEvents(logging.Handler):
+    """Keeps the last 20 events, the newest first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._events: tuple[RecentEvent, ...] = ()
+
+    def __call__(self) -> tuple[RecentEvent, ...]:
+        """Return those kept now."""
+        return self._events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record that is an event."""
+        if name := getattr(record, "event", None):
+            message = _printable(record.getMessage())
+            event = RecentEvent(record.created, record.levelname.lower(), name, message)
+            self._events = (event, *self._events[: _MOST_EVENTS - 1])
+
+
+def _printable(text: str) -> str:
+    """Escape what would end a line, or speak to a terminal."""
+    return _NO_TEXT.sub(lambda character: ascii(character[0])[1:-1], text)
 
 
 class _TextLines(logging.Formatter):
@@ -62,8 +110,7 @@ class _TextLines(logging.Formatter):
         super().__init__("%(asctime)s - %(name)s - %(levelname)s - %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        line = super().formatMessage(record)
-        return _NO_TEXT.sub(lambda character: ascii(character[0])[1:-1], line)
+        return _printable(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
         return textwrap.indent(super().formatException(ei), "  ")
@@ -171,18 +218,16 @@ class Log:
     def record(self, report: SyncReport) -> None:
         """Tell what is new in a report."""
         self._record_port(report)
+        port = report.current_port
         for cause in report.rebinds:
-            self._tell(
-                logging.INFO,
-                Event.REBOUND,
-                f"Re-opened the listening socket on port {report.current_port}: {cause}",
-                port=report.current_port,
-                cause=cause,
-            )
+            message = f"Re-opened the listening socket on port {port}, as {_CAUSES[cause]}"
+            self._tell(logging.INFO, Event.REBOUND, message, port=port, cause=cause)
+        recovered = self._problem is not None and report.problem is None
+        told = recovered or report.change or report.port_restored
         self._record_problem(report)
         if report.status is not self._status:
-            if report.status is Status.SYNCED and not report.change:
-                self._tell(logging.INFO, None, f"In sync on port {report.current_port}")
+            if report.status is Status.SYNCED and not told:
+                self._tell(logging.INFO, None, f"In sync on port {port}")
             elif report.status is Status.WAITING and not report.port_lost:
                 self._tell(logging.INFO, None, "Waiting for Gluetun to forward a port")
         self._status = report.status
@@ -231,13 +276,15 @@ class Log:
         self._problem = problem
         if problem is None:
             if before is not None:
-                lasted = round(now - self._problem_began, 1)
+                lasted = now - self._problem_began
+                in_sync = report.in_sync and not report.change
+                state = f": in sync on port {report.current_port}" if in_sync else ""
                 self._tell(
                     logging.INFO,
                     Event.SYNC_RECOVERED,
-                    f"Recovered from {before.reason} after {lasted:g} s",
+                    f"Recovered from {before.reason} after {in_words(lasted)}{state}",
                     reason=before.reason,
-                    seconds=lasted,
+                    seconds=round(lasted, 1),
                 )
             return
         if before is None:

@@ -13,7 +13,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,8 +25,9 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from qsticky.clock import Clock
 from qsticky.health import Health
-from qsticky.logs import LOGGER_NAME
+from qsticky.logs import LOGGER_NAME, RecentEvent
 from qsticky.page import CONTENT_SECURITY_POLICY, render
 
 _MOST_CONNECTIONS = 32
@@ -44,18 +45,23 @@ _logger = logging.getLogger(LOGGER_NAME)
 class Routes:
     """The WSGI application: the page, metrics, liveness, readiness and the sync request.
 
-    `credentials` gives user name and password, or None where the routes are open to everybody.
+    `recent_events` gives what the page lists, the newest first; `credentials` gives user name and
+    password, or None where the routes are open to everybody.
     """
 
     def __init__(
         self,
         registry: CollectorRegistry,
         health: Health,
+        recent_events: Callable[[], Sequence[RecentEvent]],
+        clock: Clock,
         request_sync: Callable[[bool], None],
         credentials: Callable[[], tuple[str, str] | None],
     ) -> None:
         self._metrics = make_wsgi_app(registry)
         self._health = health
+        self._recent_events = recent_events
+        self._clock = clock
         self._request_sync = request_sync
         self._credentials = credentials
         self._routes: dict[str, tuple[str, WSGIApplication]] = {
@@ -96,7 +102,8 @@ class Routes:
         )
 
     def _page(self, _: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        page = render(self._health.document(), fresh=self._health.fresh()).encode()
+        document, fresh = self._health.document(), self._health.fresh()
+        page = render(document, self._recent_events(), now=self._clock.now(), fresh=fresh).encode()
         headers = [
             ("Content-Type", "text/html; charset=utf-8"),
             ("Content-Length", str(len(page))),

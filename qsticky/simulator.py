@@ -109,7 +109,8 @@ class Drip(Fault):
 class Simulator(ABC):
     """What both servers share: HTTP on loopback, faults, and a record of what was asked.
 
-    A context manager. ``requests`` lists what came in, as ``"GET /path"``, in order; ``fault``
+    A context manager. ``requests`` lists what came in, as ``"GET /path"``, in order, and
+    ``accepted`` counts the connections that it came by; ``fault``
     may be set and cleared at any time, from any thread. Stopped, it refuses connections;
     started again, it serves on the same port.
     """
@@ -120,6 +121,7 @@ class Simulator(ABC):
         self.host = host
         self.port = port
         self.requests: list[str] = []
+        self.accepted = 0
         self.tls_context = tls_context
         self._fault: Fault | None = None
         self._server: _Server | None = None
@@ -413,12 +415,14 @@ class QBittorrentSimulator(Simulator):
         name = path.removeprefix("/api/v2/")
         if name in documents:
             return documents[name]()
-        if name not in ("auth/login", "app/setPreferences"):
+        if name not in ("auth/login", "auth/logout", "app/setPreferences"):
             return _text("Not Found", 404)
         if method != "POST":
             return _text("Method Not Allowed", 405)
         if name == "auth/login":
             return Response(204) if self._modern else _text("Ok.")
+        if name == "auth/logout":
+            return self._close_session(request)
         if "json" not in request.form:
             return _text("Bad Request", 400)
         self._set_preferences(request.form["json"])
@@ -463,6 +467,12 @@ class QBittorrentSimulator(Simulator):
         if self.release == "5.3":
             del self._sessions[:-_MOST_SESSIONS]
         return {"Set-Cookie": f"{self._cookie_name}={session}; HttpOnly; path=/; SameSite=Strict"}
+
+    def _close_session(self, request: Request) -> Response:
+        if self._has_session(request):
+            self._sessions.remove(SimpleCookie(request.headers["Cookie"])[self._cookie_name].value)
+        forgotten = f"{self._cookie_name}=; expires=Thu, 01-Jan-1970 00:00:00 GMT; path=/"
+        return replace(_text(""), headers={"Set-Cookie": forgotten})
 
     def _set_preferences(self, document: str) -> None:
         try:
@@ -565,6 +575,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
+        self.simulator.accepted += 1
         if tls := self.simulator.tls_context:
             # The handshake is the handler's, so that a slow one keeps nobody waiting.
             connection = tls.wrap_socket(connection, True, do_handshake_on_connect=False)

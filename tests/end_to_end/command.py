@@ -270,9 +270,14 @@ class QSticky:
         return sum(n for trigger, n in self.syncs_by_trigger().items() if trigger not in own)
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._running().pid
+
+    @property
     def threads(self) -> int:
         """How many threads it runs."""
-        return len(os.listdir(f"/proc/{self._running().pid}/task"))
+        return len(os.listdir(f"/proc/{self.pid}/task"))
 
     def _wait(self, condition: Callable[[], object], what: str, timeout: float = BOUND) -> None:
         try:

@@ -115,7 +115,8 @@ def test_the_page_shows_both_ports_and_the_last_error(
     page = qsticky.get("/")
     assert page.status == 200
     assert "In sync" in page.text
-    assert page.text.count(str(gluetun.ports[0])) == 2
+    assert page.text.count(f"<b>{gluetun.ports[0]}</b>") == 2
+    assert f"Successfully updated port to {gluetun.ports[0]}" in page.text
     gluetun.stop()
     qsticky.wait_for("failing", "gluetun_unreachable")
     page = qsticky.get("/")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,7 @@ class TestTheDocument:
         assert read(path) == {
             "healthy": False,
             "status": "starting",
+            "status_since": "2025-01-24T20:06:33Z",
             "reason": None,
             "last_error": None,
             "last_error_at": None,
@@ -107,6 +109,7 @@ class TestTheDocument:
         assert read(path) == {
             "healthy": True,
             "status": "synced",
+            "status_since": "2025-01-24T20:08:13Z",
             "reason": None,
             "last_error": None,
             "last_error_at": None,
@@ -136,6 +139,7 @@ class TestTheDocument:
         assert read(path) == {
             "healthy": True,
             "status": "waiting",
+            "status_since": "2025-01-24T20:08:13Z",
             "reason": None,
             "last_error": None,
             "last_error_at": None,
@@ -166,6 +170,7 @@ class TestTheDocument:
         assert read(path) == {
             "healthy": False,
             "status": "failing",
+            "status_since": "2025-01-24T20:08:13Z",
             "reason": str(reason),
             "last_error": "It broke; mend it",
             "last_error_at": "2025-01-24T20:08:13Z",
@@ -199,6 +204,16 @@ class TestTheDocument:
         assert document["last_error"] == "Banned; wait"
         assert document["last_error_at"] == "2025-01-24T20:08:13Z"
         assert document["last_check"] == "2025-01-24T20:08:43Z"
+
+    def test_a_status_counts_from_the_sync_that_brought_it(
+        self, health: Health, path: Path
+    ) -> None:
+        statuses = [synced(), synced(), failing(Reason.INTERNAL), failing(Reason.PORT_REJECTED)]
+        since = []
+        for number, report in enumerate(statuses):
+            health.record(replace(report, finished_at=ENDED + number), 30)
+            since.append(read(path)["status_since"][-3:])
+        assert since == ["13Z", "13Z", "15Z", "15Z"]
 
     def test_the_last_known_ports_and_times_stay_in_an_outage(
         self, health: Health, path: Path

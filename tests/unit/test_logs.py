@@ -17,7 +17,7 @@ import pytest
 from qsticky.config import LogFormat
 from qsticky.errors import ErrorKind, Reason, SyncError
 from qsticky.http_client import Exchange
-from qsticky.logs import LOGGER_NAME, Event, Log, set_up
+from qsticky.logs import LOGGER_NAME, Event, Log, RecentEvent, RecentEvents, set_up
 from qsticky.qbittorrent import LOGIN
 from qsticky.report import PortChange, RebindCause, SyncReport
 from tests.fakes import FakeClock
@@ -53,9 +53,10 @@ class Output:
         log_format: LogFormat,
         level: str = "INFO",
         count: Callable[[str], None] = lambda _: None,
+        recent: RecentEvents | None = None,
     ) -> logging.Logger:
         with contextlib.redirect_stdout(self._stdout):
-            return set_up(log_format, level, count)
+            return set_up(log_format, level, count, recent or RecentEvents())
 
     def text(self) -> str:
         printed = self._stdout.getvalue()
@@ -272,8 +273,8 @@ class TestWhoSpeaks:
         assert output.line()["message"] == "once"
 
     def test_it_writes_to_stdout(self) -> None:
-        set_up(LogFormat.JSON, "INFO", lambda _: None)
-        (handler,) = logging.getLogger().handlers
+        set_up(LogFormat.JSON, "INFO", lambda _: None, RecentEvents())
+        handler, _ = logging.getLogger().handlers
         assert isinstance(handler, logging.StreamHandler)
         assert handler.stream is sys.stdout
 
@@ -376,11 +377,16 @@ class TestTheStory:
         banned = failing(Reason.QBITTORRENT_BANNED, "Banned")
         record(synced(), away, away, banned)
         log.record(synced())
-        recovered, in_sync = output.lines()
+        recovered = output.line()
         assert recovered["event"] == "sync_recovered"
-        assert recovered["message"] == "Recovered from qbittorrent_banned after 90 s"
+        assert recovered["message"].startswith("Recovered from qbittorrent_banned after 90 s: ")
         assert (recovered["reason"], recovered["seconds"]) == ("qbittorrent_banned", 90.0)
-        assert in_sync["message"] == "In sync on port 51218"
+
+    def test_a_recovery_to_waiting_says_so(self, record: Callable[..., Told]) -> None:
+        assert record(failing(Reason.QBITTORRENT_UNREACHABLE, "Away"), waiting())[1:] == [
+            ("info", "sync_recovered", "Recovered from qbittorrent_unreachable after 30 s"),
+            ("info", None, "Waiting for Gluetun to forward a port"),
+        ]
 
     def test_the_same_failure_after_a_recovery_is_told_anew(
         self, record: Callable[..., Told]
@@ -408,16 +414,19 @@ class TestTheStory:
         assert record(lost, waiting(), back, synced()) == [
             ("warning", "port_lost", "Gluetun's forwarded port went away"),
             ("info", "port_restored", "Gluetun has a forwarded port again: 51218"),
-            ("info", None, "In sync on port 51218"),
         ]
 
-    def test_each_rebind_is_an_event_with_its_cause(self, log: Log, output: Output) -> None:
+    @pytest.mark.parametrize("cause", RebindCause)
+    def test_each_rebind_is_an_event_with_its_cause(
+        self, log: Log, output: Output, cause: RebindCause
+    ) -> None:
         log.record(synced())
         output.told()
-        log.record(synced(rebinds=(RebindCause.PORT_RETURNED,)))
+        log.record(synced(rebinds=(cause,)))
         line = output.line()
         assert (line["level"], line["event"]) == ("info", "rebound")
-        assert (line["port"], line["cause"]) == (51218, "port_returned")
+        assert (line["port"], line["cause"]) == (51218, cause)
+        assert line["message"].startswith("Re-opened the listening socket on port 51218, as ")
 
     def test_a_port_from_the_file_is_told_once_as_a_warning(
         self, record: Callable[..., Told]
@@ -425,7 +434,11 @@ class TestTheStory:
         record(synced())
         assert record(degraded("Gluetun is away; start it"), degraded(), degraded(), synced()) == [
             ("warning", None, "Gluetun is away; start it; the port file is used meanwhile"),
-            ("info", "sync_recovered", "Recovered from gluetun_unreachable after 90 s"),
+            (
+                "info",
+                "sync_recovered",
+                "Recovered from gluetun_unreachable after 90 s: in sync on port 51218",
+            ),
         ]
 
     def test_a_port_from_the_file_is_told_again_every_15_minutes(
@@ -503,13 +516,56 @@ class TestTheStory:
             "sync_failed",
             "sync_failed",
             "sync_recovered",
-            "In sync on port 51218",
             "port_lost",
             "port_restored",
             "port_change_needed",
             "port_changed",
             "rebound",
         ]
+
+
+class TestRecentEvents:
+    """What the page lists."""
+
+    @pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
+    def test_the_newest_comes_first_whatever_is_printed(
+        self, output: Output, clock: FakeClock, level: str
+    ) -> None:
+        recent = RecentEvents()
+        log = Log(output.set_up(LogFormat.JSON, level, recent=recent), clock)
+        log.record(synced(change=PortChange(58988, 51218, verified=True)))
+        log.record(failing(Reason.INTERNAL, "It broke; mend it"))
+        assert [(event.level, event.name, event.message) for event in recent()] == [
+            ("error", "sync_failed", "It broke; mend it"),
+            ("info", "port_changed", "Successfully updated port to 51218"),
+            ("info", "port_change_needed", "Port change needed: 58988 -> 51218"),
+        ]
+
+    def test_what_is_no_event_is_not_among_them(self, output: Output, clock: FakeClock) -> None:
+        recent = RecentEvents()
+        log = Log(output.set_up(LogFormat.TEXT, "DEBUG", recent=recent), clock)
+        log.record(synced())
+        log.warning("worth a look")
+        logging.getLogger("urllib3").warning("a library's own")
+        assert recent() == ()
+
+    def test_the_last_20_are_kept_with_their_times(self, output: Output, clock: FakeClock) -> None:
+        recent = RecentEvents()
+        log = Log(output.set_up(LogFormat.JSON, recent=recent), clock)
+        before = time.time()
+        for port in range(1, 50):
+            log.serving(f"http://localhost:{port}")
+        assert [event.message[-3:] for event in recent()] == [f":{p}" for p in range(49, 29, -1)]
+        times = [event.at for event in recent()]
+        assert sorted(times, reverse=True) == times
+        assert before <= times[-1] <= time.time()
+
+    def test_their_text_is_printable(self, output: Output, clock: FakeClock) -> None:
+        recent = RecentEvents()
+        log = Log(output.set_up(LogFormat.JSON, recent=recent), clock)
+        log.shutdown("two\nlines \x1b[31m \udcff")
+        (event,) = recent()
+        assert event == RecentEvent(event.at, "info", "shutdown", r"two\nlines \x1b[31m \udcff")
 
 
 class TestTheRest:

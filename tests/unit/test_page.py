@@ -2,67 +2,97 @@
 
 import base64
 import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qsticky import __version__
+from qsticky import HOME, __version__
 from qsticky.errors import Reason
 from qsticky.health import Health
+from qsticky.logs import RecentEvent
 from qsticky.page import CONTENT_SECURITY_POLICY, render
+from qsticky.qbittorrent import ConnectionStatus
 from qsticky.report import PortChange, SyncReport
 from tests.fakes import FakeClock
-from tests.reports import degraded, failing, synced, waiting
+from tests.reports import ENDED, degraded, failing, synced, waiting
 
-VOID = {"meta", "link", "img", "br", "hr", "input"}
+VOID = {"meta", "link", "img", "br", "hr", "input", "path"}
+SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86400
 
 
 class Parsed(HTMLParser):
-    """The page as a browser takes it."""
+    """The page as a browser takes it: its elements, and the text within each kind of them."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.facts: dict[str, str] = {}
-        self.texts: dict[str, str] = {}
+        self.texts: dict[str, list[str]] = {}
         self._open: list[str] = []
-        self._term = ""
         self.feed(page)
         self.close()
         assert self._open == []
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attributes)))
+        self.texts.setdefault(tag, []).append("")
         if tag not in VOID:
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
+        if tag not in VOID:
+            assert self._open.pop() == tag
 
     def handle_data(self, text: str) -> None:
-        inside = self._open[-1] if self._open else ""
-        self.texts[inside] = self.texts.get(inside, "") + text
-        if inside == "dt":
-            self._term = text
-        elif inside == "dd":
-            self.facts[self._term] = self.facts.get(self._term, "") + text
+        for tag in set(self._open):
+            self.texts[tag][-1] += text
 
     def attributes(self, tag: str) -> list[dict[str, str | None]]:
         """The attributes of each element of a kind."""
         return [attributes for name, attributes in self.elements if name == tag]
 
+    @property
+    def text(self) -> str:
+        """All that it says, in words."""
+        return " ".join(self.texts["main"][0].split())
+
+    @property
+    def state(self) -> tuple[str | None, str, str]:
+        """The class, the words and the duration of the state."""
+        section = self.attributes("section")[0]
+        return section["class"], self.texts["h1"][0], self.texts["time"][0]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The details."""
+        return dict(zip(self.texts["dt"], self.texts["dd"], strict=True))
+
+    @property
+    def ports(self) -> list[str]:
+        """Each port with what is said of its service, and the sign between them."""
+        (ports,) = (text for text in self.texts["section"] if "forwards" in text)
+        return ports.split("\n")[1:-1]
+
 
 @pytest.fixture
 def health(tmp_path: Path) -> Health:
-    return Health(
-        tmp_path / "status.json", check_interval=30, request_timeout=10, clock=FakeClock()
-    )
+    clock = FakeClock(ENDED - MINUTE)
+    return Health(tmp_path / "status.json", check_interval=30, request_timeout=10, clock=clock)
 
 
-def shown(document: dict[str, Any], *, fresh: bool = True) -> Parsed:
-    return Parsed(render(document, fresh=fresh))
+def shown(
+    document: dict[str, Any],
+    events: Sequence[RecentEvent] = (),
+    *,
+    later: float = 5,
+    fresh: bool = True,
+) -> Parsed:
+    """The page, so many seconds after the last report."""
+    return Parsed(render(document, events, now=ENDED + later, fresh=fresh))
 
 
 def after(health: Health, *reports: SyncReport) -> dict[str, Any]:
@@ -72,103 +102,185 @@ def after(health: Health, *reports: SyncReport) -> dict[str, Any]:
     return health.document()
 
 
-def state(page: Parsed) -> tuple[str | None, str]:
-    """The class and the words of the state."""
-    return page.attributes("p")[0]["class"], page.texts["p"]
-
-
 def test_starting(health: Health) -> None:
-    page = shown(health.document())
-    assert state(page) == ("state starting", "Starting")
-    assert page.texts["title"] == "qSticky: Starting"
-    assert page.texts["small"] == __version__
+    page = shown(health.document(), later=0)
+    assert page.state == ("state wait", "Starting", "60 s")
+    assert page.texts["title"] == ["Starting - qSticky"]
+    assert page.texts["header"][0].startswith(f"qSticky {__version__}")
+    assert page.ports == ["Gluetun forwards?not asked yet", "", "qBittorrent has?not asked yet"]
     assert page.facts == {
-        "Gluetun's port": "-",
-        "qBittorrent's port": "-",
-        "Gluetun reachable": "no",
-        "qBittorrent reachable": "no",
-        "Really listening": "can't be seen from here",
-        "Connection status": "-",
-        "Last change": "-",
-        "Last success": "-",
-        "Last check": "-",
-        "Last error": "-",
-        "at": "-",
+        "Really listening": "not known while qBittorrent gives no answer",
+        "Connection": "not known",
+        "Port changed": "never",
+        "Last success": "never",
+        "Last check": "never",
+        "Running": "for 60 s",
     }
+    assert page.texts["h2"] == ["Details", "Last events"]
+    assert "None yet" in page.text
 
 
 def test_in_sync(health: Health) -> None:
     change = PortChange(58988, 51218, verified=True)
     page = shown(after(health, synced(change=change, listening=True)))
-    assert state(page) == ("state synced", "In sync")
+    assert page.state == ("state good", "In sync, and listening", "5 s")
+    assert page.texts["title"] == ["In sync, and listening: 51218 - qSticky"]
+    assert page.ports == [
+        "Gluetun forwards51218reachable",
+        "=",
+        "qBittorrent has51218reachable",
+    ]
     assert page.facts == {
-        "Gluetun's port": "51218",
-        "qBittorrent's port": "51218",
-        "Gluetun reachable": "yes",
-        "qBittorrent reachable": "yes",
-        "Really listening": "yes",
-        "Connection status": "connected",
-        "Last change": "2025-01-24T20:08:13Z",
-        "Last success": "2025-01-24T20:08:13Z",
-        "Last check": "2025-01-24T20:08:13Z",
-        "Last error": "-",
-        "at": "-",
+        "Really listening": "yes, on the VPN's interface",
+        "Connection": "connected: peers have come in",
+        "Port changed": "5 s ago",
+        "Last success": "5 s ago",
+        "Last check": "5 s ago",
+        "Running": "for 65 s",
     }
+
+
+def test_in_sync_where_listening_cannot_be_seen(health: Health) -> None:
+    page = shown(after(health, synced(connection_status=ConnectionStatus.FIREWALLED)))
+    assert page.state == ("state good", "In sync", "5 s")
+    assert page.facts["Really listening"].startswith("can't be seen from here: ")
+    assert page.facts["Connection"] == "firewalled: no peer has come in yet"
 
 
 def test_waiting(health: Health) -> None:
     page = shown(after(health, waiting()))
-    assert state(page) == ("state waiting", "Waiting for Gluetun to forward a port")
-    assert page.facts["Gluetun's port"] == "-"
+    assert page.state == ("state wait", "Waiting for Gluetun to forward a port", "5 s")
+    assert page.texts["title"] == ["Waiting for Gluetun to forward a port - qSticky"]
+    assert page.ports[:2] == ["Gluetun forwardsnonereachable", ""]
 
 
-@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("reason", [*Reason])
 def test_failing(health: Health, reason: Reason) -> None:
     page = shown(after(health, synced(), failing(reason, "It broke; mend it")))
-    assert state(page) == ("state failing", "Not in sync")
-    assert page.facts["Last error"] == "It broke; mend it"
-    assert page.facts["at"] == "2025-01-24T20:08:13Z"
-    assert page.facts["Gluetun's port"] == "51218"
+    headline = "Not listening" if reason is Reason.NOT_LISTENING else "Not in sync"
+    assert page.state == ("state bad", headline, "5 s")
+    assert page.texts["title"] == [f"{headline} - qSticky"]
+    assert "What is wrong, and what to do It broke; mend it 5 s ago" in page.text
+    assert page.ports == [
+        "Gluetun forwards51218no usable answer, last known",
+        "",
+        "qBittorrent has51218no usable answer, last known",
+    ]
+
+
+def test_ports_that_differ(health: Health) -> None:
+    report = replace(
+        failing(Reason.PORT_REJECTED, forwarded_port=51218, current_port=6881),
+        gluetun_up=True,
+        qbittorrent_up=True,
+    )
+    assert shown(after(health, report)).ports[1] == "≠"
+
+
+def test_a_service_that_never_answered(health: Health) -> None:
+    page = shown(after(health, failing(Reason.GLUETUN_UNREACHABLE)))
+    assert page.ports[0] == "Gluetun forwards?no usable answer"
+
+
+def test_an_error_that_is_over_stands_below_as_such(health: Health) -> None:
+    broken = failing(Reason.INTERNAL, "It broke; mend it")
+    page = shown(after(health, broken, synced(finished_at=ENDED + 30)), later=60)
+    assert page.state == ("state good", "In sync", "30 s")
+    assert page.texts["h2"] == ["Details", "Last error, which is over", "Last events"]
+    assert "Last error, which is over It broke; mend it 60 s ago" in page.text
 
 
 def test_a_port_from_the_file(health: Health) -> None:
     page = shown(after(health, degraded("Gluetun is away; start it")))
-    assert state(page) == ("state synced", "In sync")
-    assert page.facts["Gluetun reachable"] == "no"
-    assert page.facts["Last error"] == "Gluetun is away; start it"
+    assert page.state[:2] == ("state good", "In sync")
+    assert page.ports[:2] == ["Gluetun forwards51218from the port file", "="]
+    assert "What is wrong, and what to do Gluetun is away; start it" in page.text
 
 
 def test_not_listening(health: Health) -> None:
-    assert shown(after(health, synced(listening=False))).facts["Really listening"] == "no"
+    failure = failing(Reason.NOT_LISTENING).failure
+    report = synced(listening=False, failure=failure, problem=failure)
+    assert shown(after(health, report)).facts["Really listening"] == "no"
 
 
 @pytest.mark.parametrize("report", [synced(), waiting(), failing(Reason.INTERNAL)])
 def test_a_document_that_is_not_fresh_any_more_tells_of_a_worker_that_hangs(
     health: Health, report: SyncReport
 ) -> None:
-    page = shown(after(health, report), fresh=False)
-    assert state(page) == ("state failing", "The worker hangs")
+    page = shown(after(health, report), later=7 * MINUTE, fresh=False)
+    assert page.state == ("state bad", "The worker hangs", "7 min")
+    assert page.texts["title"] == ["The worker hangs - qSticky"]
+    assert "Restart qSticky" in page.text
+
+
+def test_a_first_sync_that_hangs(health: Health) -> None:
+    health.write()
+    assert shown(health.document(), later=HOUR, fresh=False).state == (
+        "state bad",
+        "The worker hangs",
+        "61 min",
+    )
 
 
 def test_before_the_first_heartbeat_it_is_starting(health: Health) -> None:
-    assert state(shown(health.document(), fresh=False)) == ("state starting", "Starting")
+    assert shown(health.document(), fresh=False).state[1] == "Starting"
+
+
+@pytest.mark.parametrize(
+    ("age", "told"),
+    [
+        (-5 * SECOND, "0 s"),
+        (0.5 * SECOND, "0 s"),
+        (119.5 * SECOND, "119 s"),
+        (2 * MINUTE, "2 min"),
+        (119 * MINUTE, "119 min"),
+        (2 * HOUR, "2 h"),
+        (47 * HOUR, "47 h"),
+        (2 * DAY, "2 days"),
+        (400 * DAY, "400 days"),
+    ],
+)
+def test_times_are_told_as_people_do_and_exactly(age: float, told: str) -> None:
+    event = RecentEvent(ENDED, "info", "login", "Logged in")
+    page = shown(HARMLESS, [event], later=age + 0.01)
+    assert page.texts["time"][-1] == f"{told} ago"
+    assert page.attributes("time")[-1] == {
+        "datetime": "2025-01-24T20:08:13Z",
+        "title": "2025-01-24 20:08:13 UTC",
+    }
+
+
+def test_the_events_are_listed_as_they_are_given(health: Health) -> None:
+    events = [
+        RecentEvent(ENDED - 10, "error", "sync_failed", "It broke; mend it"),
+        RecentEvent(ENDED - HOUR, "info", "login", "Logged in to qBittorrent"),
+    ]
+    page = shown(health.document(), events, later=0)
+    assert page.texts["li"] == [
+        "10 s agoerror It broke; mend it",
+        "60 min agoLogged in to qBittorrent",
+    ]
 
 
 def test_whatever_it_shows_is_text(health: Health) -> None:
     evil = "<script>alert('\"&amp;</dd></style>')</script><img src=x onerror=alert(1)>"
-    document = after(health, failing(Reason.INTERNAL, evil))
-    document["version"] = document["last_port_change"] = document["last_success"] = evil
-    services = document["services"]
-    services["qbittorrent"]["connection_status"] = evil
-    page = shown(document)
-    assert page.facts["Last error"] == page.facts["Connection status"] == evil
-    assert page.facts["Last change"] == page.facts["Last success"] == evil
-    assert page.texts["small"] == evil
-    assert [tag for tag, _ in page.elements] == [tag for tag, _ in shown(HARMLESS).elements]
+    document = after(health, synced(), failing(Reason.INTERNAL, evil))
+    events = [RecentEvent(ENDED, "error", "sync_failed", evil)]
+    page, harmless = (
+        shown(document | {"version": text, "last_error": text}, [event])
+        for text, event in ((evil, events[0]), ("text", RecentEvent(ENDED, "error", "x", "text")))
+    )
+    assert page.texts["header"][0].startswith(f"qSticky {evil}")
+    assert evil in page.texts["section"][1]
+    assert page.texts["li"][0].endswith(evil)
+    assert page.elements == harmless.elements
 
 
 HARMLESS: dict[str, Any] = {
+    "healthy": True,
     "status": "synced",
+    "status_since": "2025-01-24T20:08:13Z",
+    "reason": None,
     "forwarded_port": 1,
     "current_port": 1,
     "last_error": None,
@@ -176,6 +288,7 @@ HARMLESS: dict[str, Any] = {
     "last_check": None,
     "last_success": None,
     "last_port_change": None,
+    "started_at": "2025-01-24T20:08:13Z",
     "services": {
         "gluetun": {"connected": True, "port": 1},
         "qbittorrent": {
@@ -194,12 +307,13 @@ def policy() -> dict[str, str]:
     return {name: value for name, _, value in directives}
 
 
-def test_the_policy_lets_this_style_in_and_nothing_else() -> None:
-    style = shown(HARMLESS).texts["style"]
+def test_the_policy_lets_this_style_and_its_own_icon_in_and_nothing_else() -> None:
+    (style,) = shown(HARMLESS).texts["style"]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert policy() == {
         "default-src": "'none'",
         "style-src": f"'sha256-{digest}'",
+        "img-src": "data:",
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",
@@ -208,15 +322,28 @@ def test_the_policy_lets_this_style_in_and_nothing_else() -> None:
     assert "@import" not in style
 
 
-def test_it_refers_to_nothing_outside() -> None:
+def test_it_loads_nothing_from_anywhere() -> None:
     page = shown(HARMLESS)
-    assert [link["href"] for link in page.attributes("a")] == ["metrics", "-/ready"]
+    assert [link["href"] for link in page.attributes("a")] == [
+        "metrics",
+        "-/ready",
+        f"{HOME}#readme",
+        f"{HOME}/blob/main/docs/troubleshooting.md",
+    ]
+    (icon,) = page.attributes("link")
+    assert icon["rel"] == "icon"
+    assert (icon["href"] or "").startswith("data:image/svg+xml,")
     loads = {"src", "srcset", "data", "action", "style", "background", "poster"}
     for tag, attributes in page.elements:
-        assert tag not in {"script", "link", "img", "iframe", "object", "form", "base"}
+        assert tag not in {"script", "img", "iframe", "object", "form", "base"}
         assert not loads & attributes.keys()
         assert not any(name.startswith("on") for name in attributes)
-        assert not any("//" in (value or "") for value in attributes.values())
+
+
+def test_the_icon_has_the_colours_of_the_style() -> None:
+    page = shown(HARMLESS)
+    (colour,) = re.findall("%23([0-9a-f]{6})", page.attributes("link")[0]["href"] or "")
+    assert f"--good: #{colour}" in page.texts["style"][0]
 
 
 def test_it_is_readable_on_a_phone_light_and_dark() -> None:
@@ -226,4 +353,4 @@ def test_it_is_readable_on_a_phone_light_and_dark() -> None:
     assert {"charset": "utf-8"} in metas
     assert {"http-equiv": "refresh", "content": "5"} in metas
     assert page.attributes("html") == [{"lang": "en"}]
-    assert "color-scheme: light dark" in page.texts["style"]
+    assert "color-scheme: light dark" in page.texts["style"][0]

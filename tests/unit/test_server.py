@@ -31,6 +31,7 @@ from prometheus_client import CollectorRegistry, Counter
 from qsticky import server as server_module
 from qsticky.errors import Reason
 from qsticky.health import Health
+from qsticky.logs import RecentEvent
 from qsticky.page import CONTENT_SECURITY_POLICY
 from qsticky.server import Certificate, Routes, Server
 from tests.fakes import FakeClock
@@ -243,11 +244,19 @@ class Parts:
         self.health = Health(
             folder / "status.json", check_interval=30, request_timeout=10, clock=self.clock
         )
+        self.events: list[RecentEvent] = []
         self.syncs: list[bool] = []
         self.credentials: tuple[str, str] | None = None
 
     def routes(self) -> Routes:
-        return Routes(self.registry, self.health, self.syncs.append, lambda: self.credentials)
+        return Routes(
+            self.registry,
+            self.health,
+            lambda: self.events,
+            self.clock,
+            self.syncs.append,
+            lambda: self.credentials,
+        )
 
 
 @pytest.fixture
@@ -287,6 +296,13 @@ class TestRoutes:
         assert reply.headers["referrer-policy"] == "no-referrer"
         assert reply.text.startswith("<!doctype html>")
         assert "In sync" in reply.text
+
+    def test_the_page_has_the_events_and_the_time(self, site: Site, parts: Parts) -> None:
+        parts.events.append(RecentEvent(parts.clock.now(), "info", "login", "Logged in"))
+        parts.clock.advance(30)
+        page = site.ask("GET", "/").text
+        assert "Logged in" in page
+        assert "30 s ago" in page
 
     def test_the_page_tells_of_a_worker_that_hangs(self, site: Site, parts: Parts) -> None:
         parts.health.record(synced(), 30)

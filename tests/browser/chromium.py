@@ -1,0 +1,30 @@
+"""A real Chromium that speaks to nobody but the page that it is shown."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.real import require
+
+PHONE, DESKTOP = 320, 1280  # pixels
+_FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start it; the test is skipped where there is none."""
+    program = require("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+def look(page: Page, scheme: str, width: int) -> None:
+    """Have the page shown light or dark, and so many pixels wide."""
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.set_viewport_size({"width": width, "height": 800})
