@@ -5,10 +5,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test image-test wheel-test test-newer chaos page-pictures soak coverage lint format docs lock clean
+.PHONY: help demo test image-test wheel-test test-newer chaos page-pictures dashboard-picture soak bench bench-compare coverage lint format docs lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: .venv/run-time ## the daemon with both services simulated; SCENARIO=outage plays a bad day
 	@$(BIN)/python -m qsticky demo $(if $(SCENARIO),--scenario $(SCENARIO))
@@ -33,8 +33,28 @@ chaos: .venv/development ## three minutes of random faults, and what became of t
 page-pictures: .venv/development ## the README's pictures of the page, in docs/pictures
 	$(BIN)/python -m tests.browser.pictures
 
+# Built outside the checkout's own folders: with Grafana's library come 500 MB.
+APP := tests/observability/picture/app
+BUILT := build/dashboard-picture
+
+dashboard-picture: .venv/development $(BUILT)/node_modules/.package-lock.json ## the same of the dashboard; needs Node and npm
+	@cp $(APP)/* $(BUILT)
+	npm --prefix $(BUILT) run --silent build
+	$(BIN)/python -m tests.observability.picture $(BUILT)
+
+$(BUILT)/node_modules/.package-lock.json: $(APP)/package-lock.json
+	@mkdir -p $(BUILT)
+	@cp $(APP)/* $(APP)/.npmrc $(BUILT)
+	npm --prefix $(BUILT) ci
+
 soak: .venv/development ## 50,000 syncs, and what has grown
 	$(BIN)/python -m tests.chaos.soak --syncs 50000
+
+bench: .venv/development ## speed and memory, beside their floors; bench.json has it for the next
+	$(BIN)/python -m tests.bench
+
+bench-compare: .venv/development ## the last `make bench` beside an earlier one: BASE=bench-old.json
+	$(BIN)/python -m tests.bench --compare $(BASE)
 
 coverage: .venv/development ## how much of the package the last `make test` covered, by branch
 	$(BIN)/coverage report --fail-under=95
@@ -65,7 +85,7 @@ format: .venv/development ## put the code into its one format
 	$(BIN)/ruff format .
 
 docs: .venv/development ## write what is made of the code, and of the alerts, anew
-	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/test_troubleshooting.py \
+	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/test_troubleshooting.py tests/unit/test_doctor.py \
 	  tests/deploy/test_kubernetes.py::test_the_prometheus_rules_are_those_that_promtool_tests
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
