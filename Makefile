@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test image-test wheel-test test-newer chaos page-pictures dashboard-picture soak bench bench-compare coverage lint format docs lock clean
+.PHONY: help demo test image-test wheel-test test-newer chaos page-pictures dashboard-picture soak bench bench-compare fleet coverage lint format docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -55,6 +55,9 @@ bench: .venv/development ## speed and memory, beside their floors; bench.json ha
 
 bench-compare: .venv/development ## the last `make bench` beside an earlier one: BASE=bench-old.json
 	$(BIN)/python -m tests.bench --compare $(BASE)
+
+fleet: .venv/development ## every query of the dashboard, over three hours of a thousand instances
+	$(BIN)/python -m tests.observability.fleet --instances 1000 --hours 3
 
 coverage: .venv/development ## how much of the package the last `make test` covered, by branch
 	$(BIN)/coverage report --fail-under=95
