@@ -33,7 +33,7 @@ chaos: .venv/development ## three minutes of random faults, and what became of t
 page-pictures: .venv/development ## the README's pictures of the page, in docs/pictures
 	$(BIN)/python -m tests.browser.pictures
 
-# Built outside the checkout's own folders: with Grafana's library come 500 MB.
+# A copy is built, beside the 500 MB that come with Grafana's library.
 APP := tests/observability/picture/app
 BUILT := build/dashboard-picture
 

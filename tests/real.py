@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import hashlib
+import itertools
 import os
 import random
 import re
@@ -21,12 +22,17 @@ import pytest
 
 # Below the ephemeral range, where an outgoing connection in TIME_WAIT can hold a port: that is
 # enough to keep qBittorrent from listening on it.
-_PORTS = range(10_240, 32_000)
+# Each of pytest-xdist's workers has ports of its own, and gives none twice before all were given:
+# whoever gets one uses it a little later.
+_WORKERS = 8
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", f"gw{_WORKERS - 1}").removeprefix("gw"))
+_PORTS = range(10_240 + _WORKER % _WORKERS, 32_000, _WORKERS)
+_next_ports = itertools.cycle(random.sample(_PORTS, len(_PORTS)))
 
 
 def free_port() -> int:
     """Return a port that nothing uses, TCP or UDP, over IPv4 or IPv6."""
-    return next(port for port in random.sample(_PORTS, 1000) if _is_free(port))
+    return next(port for port in _next_ports if _is_free(port))
 
 
 def _is_free(port: int) -> bool:

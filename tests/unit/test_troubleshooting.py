@@ -41,7 +41,7 @@ from tests.fakes import FakeClock
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 BEGIN, END = "<!-- sentences: begin -->\n", "<!-- sentences: end -->\n"
-TIMEOUT = "0.3"
+TIMEOUT = "1.5"
 KEY = "a-long-random-key"
 TUN0 = Interface("tun0", 7, up=True, addresses=(IPv4Address("10.2.0.2"),))
 
