@@ -2,10 +2,8 @@
 
 import base64
 import contextlib
-import datetime as dt
 import gzip
 import hmac
-import ipaddress
 import json
 import logging
 import os
@@ -23,9 +21,6 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from prometheus_client import CollectorRegistry, Counter
 
 from qsticky import server as server_module
@@ -34,6 +29,7 @@ from qsticky.health import Health
 from qsticky.logs import RecentEvent
 from qsticky.page import CONTENT_SECURITY_POLICY
 from qsticky.server import Certificate, Routes, Server
+from tests import certificates
 from tests.fakes import FakeClock
 from tests.real import wait_until
 from tests.reports import failing, synced
@@ -175,36 +171,7 @@ class Pair:
         self.certificate = folder / "tls.crt"
         self.key = folder / "tls.key"
         self._renewals = 0
-        self.write(*self.make())
-
-    def make(self) -> tuple[bytes, bytes]:
-        """A certificate for localhost that signs itself, and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        now = dt.datetime.now(dt.UTC)
-        names: list[x509.GeneralName] = [
-            x509.DNSName("localhost"),
-            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-        ]
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(hours=1))
-            .not_valid_after(now + dt.timedelta(hours=1))
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        return (
-            certificate.public_bytes(serialization.Encoding.PEM),
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ),
-        )
+        self.write(*certificates.make())
 
     def write(self, certificate: bytes | None, key: bytes | None) -> None:
         """Put a new certificate, or key, or both in place."""
@@ -525,7 +492,7 @@ class TestTls:
         first = served_serial(site)
         assert first == pair.serial()
         with site.connect() as early:
-            pair.write(*pair.make())
+            pair.write(*certificates.make())
             assert served_serial(site) == pair.serial() != first
             early.sendall(b"GET / HTTP/1.0\r\n\r\n")
             assert Reply.parse(received(early)).status == 200
@@ -535,7 +502,7 @@ class TestTls:
     ) -> None:
         site = serve(hello, pair=pair)
         first = served_serial(site)
-        certificate, key = pair.make()
+        certificate, key = certificates.make()
         pair.write(certificate, None)
         assert [served_serial(site) for _ in range(3)] == [first] * 3
         warnings.append("The renewed TLS certificate is not used")
@@ -554,11 +521,11 @@ class TestTls:
         warnings.append("The renewed TLS certificate is not used")
         pair.write(*content)
         assert served_serial(site) == first
-        pair.write(*pair.make())
+        pair.write(*certificates.make())
         assert served_serial(site) == pair.serial() != first
 
     def test_a_first_pair_that_is_not_one_cannot_start(self, pair: Pair) -> None:
-        pair.write(pair.make()[0], None)
+        pair.write(certificates.make()[0], None)
         with pytest.raises(ssl.SSLError):
             Certificate(pair.certificate, pair.key)
         pair.key.unlink()

@@ -5,21 +5,16 @@
 
 import contextlib
 import os
-import re
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from qsticky import config
 from qsticky.clients import make_gluetun, make_qbittorrent
@@ -37,6 +32,7 @@ from qsticky.simulator import (
     QBittorrentSimulator,
 )
 from qsticky.synchronizer import Synchronizer
+from tests import certificates
 from tests.fakes import FakeClock
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
@@ -414,7 +410,8 @@ def _sync_over_tls(
     age: timedelta = timedelta(0),
 ) -> SyncError | None:
     """Sync with a WebUI whose certificate, valid for a day, is this old and for this address."""
-    certificate = _certificate(stage.folder, name, age)
+    certificate = stage.folder / "certificate.pem"
+    certificate.write_bytes(b"".join(certificates.make(name, age)))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     stage.qbittorrent = QBittorrentSimulator(listen_port=51500, tls_context=context)
@@ -423,81 +420,3 @@ def _sync_over_tls(
         stage.variables["QBITTORRENT_CA_FILE"] = str(certificate)
     stage.start()
     return stage.sync()
-
-
-def _certificate(folder: Path, address: str, age: timedelta) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "WebUI")])
-    made = datetime.now(UTC) - age - timedelta(hours=1)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(made)
-        .not_valid_after(made + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "certificate.pem"
-    path.write_bytes(
-        certificate.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return path
-
-
-@pytest.fixture(scope="module")
-def sentences(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Reason, str]]:
-    """Provoke each symptom: its reason and sentence, in the addresses that users know."""
-    found = {}
-    for title, (_, provoke) in SYMPTOMS.items():
-        stage = Stage(tmp_path_factory.mktemp("symptom"))
-        with stage.cleanup:
-            problem = provoke(stage)
-            assert problem is not None, title
-            found[title] = problem.reason, stage.in_words(str(problem))
-    return found
-
-
-def test_each_symptom_has_its_reason(sentences: dict[str, tuple[Reason, str]]) -> None:
-    assert {title: reason for title, (reason, _) in sentences.items()} == {
-        title: reason for title, (reason, _) in SYMPTOMS.items()
-    }
-
-
-def test_no_two_symptoms_give_the_same_sentence(
-    sentences: dict[str, tuple[Reason, str]],
-) -> None:
-    assert len({sentence for _, sentence in sentences.values()}) == len(SYMPTOMS)
-
-
-def test_a_sentence_is_one_line_that_names_a_remedy(
-    sentences: dict[str, tuple[Reason, str]],
-) -> None:
-    for _, sentence in sentences.values():
-        assert "\n" not in sentence
-        assert re.search(r"[;,(] ?(?!$)", sentence), sentence
-        assert not sentence.endswith("."), sentence
-
-
-def test_the_page_has_the_sentences_of_the_code(
-    sentences: dict[str, tuple[Reason, str]],
-) -> None:
-    rows = ["| what is wrong | `reason` | `last_error` |", "| --- | --- | --- |"]
-    for title, (reason, sentence) in sentences.items():
-        text = sentence.replace("|", "\\|").replace("<", "&lt;")
-        rows.append(f"| {title} | `{reason}` | {text} |")
-    table = "\n".join(rows) + "\n"
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    written, _, after = rest.partition(END)
-    if os.environ.get("WRITE_DOCS"):
-        PAGE.write_text(before + BEGIN + table + END + after)
-        written = table
-    assert written == table, "the sentences have changed: `make docs` writes the page anew"
