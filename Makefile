@@ -11,7 +11,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: .venv/run-time ## the daemon with both services simulated; SCENARIO=outage plays a bad day
-	@$(BIN)/python -m qsticky demo $(if $(SCENARIO),--scenario $(SCENARIO))
+	@$(BIN)/python -m qsticky demo $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(MINUTES),--minutes $(MINUTES))
 
 test: .venv/development ## all tests but the image's; what needs a real part that is missing says so
 	@$(BIN)/coverage erase

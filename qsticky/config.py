@@ -56,6 +56,14 @@ class Secret:
                 self._value = _read_secret(self.path) or self._value
         return self._value
 
+    @property
+    def empty(self) -> bool:
+        """Whether its file has nothing in it, which counts as unset."""
+        if self.path is not None:
+            with contextlib.suppress(OSError, ValueError):
+                return not _read_secret(self.path)
+        return False
+
     def __bool__(self) -> bool:
         return bool(self._value)
 
@@ -116,13 +124,23 @@ class Config:
 
     def warnings(self) -> list[str]:
         """What is allowed, and yet worth a sentence at start."""
+        warnings = [
+            f"{name.upper()}: {value.path} is empty, which counts as unset; write the secret to it"
+            for name, value in vars(self).items()
+            if isinstance(value, Secret) and value.empty
+        ]
+        if os.path.isdir(SECRETS_FOLDER) and not os.access(SECRETS_FOLDER, os.X_OK):
+            warnings.append(
+                f"Secrets in {SECRETS_FOLDER} are not used, since qSticky's user can't enter that "
+                "folder; let it, or run qSticky as the user who can"
+            )
         if self.gluetun_auth_type is AuthType.APIKEY and not self.gluetun_apikey:
-            return [
+            warnings.append(
                 "GLUETUN_APIKEY is empty, so no key is sent to Gluetun, which works only where "
                 "its control server is open; set GLUETUN_APIKEY, or GLUETUN_AUTH_TYPE=none to "
                 "say that this is meant"
-            ]
-        return []
+            )
+        return warnings
 
 
 def bracketed(host: str) -> str:
@@ -152,15 +170,19 @@ def settings(config: Config) -> list[Setting]:
     return found
 
 
-def misspelt() -> list[tuple[str, str]]:
-    """Return variables of the environment that nobody reads, each with the one it resembles."""
+def misspelt() -> list[str]:
+    """Tell of each variable of the environment that nobody reads, and resembles one of ours."""
     known = [field.name.upper() for field in fields(Config)]
     known += [f"{field.name.upper()}_FILE" for field in fields(Config) if field.type is Secret]
     resembled = (
         (name, difflib.get_close_matches(name, known, n=1, cutoff=0.85))
         for name in sorted(os.environ.keys() - set(known))
     )
-    return [(name, close[0]) for name, close in resembled if close]
+    return [
+        f"{name} is set, and qSticky knows no such variable; is it {close[0]}?"
+        for name, close in resembled
+        if close
+    ]
 
 
 def is_loopback(host: str) -> bool:

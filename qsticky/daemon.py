@@ -17,7 +17,7 @@ from prometheus_client import (
 from qsticky import __version__, logs, netlink, signals
 from qsticky.clients import make_gluetun, make_qbittorrent
 from qsticky.clock import SystemClock
-from qsticky.config import AuthType, Config, is_loopback
+from qsticky.config import AuthType, Config, is_loopback, misspelt
 from qsticky.health import Health
 from qsticky.http_client import Exchange
 from qsticky.listening import Lookout
@@ -106,7 +106,7 @@ class Daemon:
         threading.excepthook = self._log.thread_died
         start = _start_fields(config)
         self._log.startup(_start_line(config, start), **start)
-        for warning in config.warnings():
+        for warning in [*misspelt(), *config.warnings()]:
             self._log.warning(warning)
         try:
             server = Server(

@@ -110,10 +110,8 @@ class Doctor:
         rest = len(fields(Config)) - len(set_ones)
         which = "The other" if set_ones else "All"
         yield CONFIGURATION.ok("defaults", f"{which} {rest} variables have their defaults")
-        for name, meant in config.misspelt():
-            yield CONFIGURATION.warning(
-                "misspelt", f"{name} is set, and qSticky knows no such variable; is it {meant}?"
-            )
+        for sentence in config.misspelt():
+            yield CONFIGURATION.warning("misspelt", sentence)
         for warning in self._config.warnings():
             yield CONFIGURATION.warning("advice", warning)
 
@@ -130,8 +128,8 @@ class Doctor:
             yield GLUETUN.failed("route", str(error), *permit)
         except ServiceError as error:
             dead = is_loopback(config.gluetun_host) and self._lookout.interface() is None
-            found = remedies.address("gluetun", 8000, recreated=dead) if error.gone else ()
-            yield GLUETUN.failed("control_server", str(error), *found)
+            away = remedies.address("gluetun", 8000, config, recreated=dead)
+            yield GLUETUN.failed("control_server", str(error), *(away if error.gone else ()))
         if self._ports is None:
             yield GLUETUN.skipped("rest", "Not tried: its forwarded port and public address")
             return
@@ -256,7 +254,7 @@ class Doctor:
         if config.qbittorrent_api_key:
             correct = (remedies.API_KEY,)
         if Reason.QBITTORRENT_BANNED in (error.reason, self._neighbour.refused_for):
-            correct = (remedies.LIFT_THE_BAN, *correct)
+            correct = (*correct, remedies.LIFT_THE_BAN)
         yield QBITTORRENT.failed("authentication", str(error), *correct)
 
     def _preferences(self, preferences: Preferences) -> Iterator[Finding]:
@@ -267,7 +265,7 @@ class Doctor:
         else:
             when = "within CHECK_INTERVAL" if self._neighbour.document else "once it runs"
             change = f"Its listening port is {port}, and qSticky sets {forwarded} {when}"
-            yield QBITTORRENT.warning("listen_port", change)
+            yield QBITTORRENT.ok("listen_port", change)
         if preferences.random_port:
             random = "It listens on a random port, until qSticky sets one"
             yield QBITTORRENT.warning("random_port", random)
@@ -284,8 +282,8 @@ class Doctor:
             yield QBITTORRENT.warning(
                 "binding",
                 f"It is bound to {preferences.interface or 'no interface'}; bound to the VPN's, "
-                "nothing leaks outside of the VPN, and since 4.6 its sockets outlast a restart "
-                "of the VPN",
+                "its sockets outlast a restart of the VPN (since 4.6), and nothing of it could "
+                "leave by another network, should Gluetun's firewall ever be off",
                 remedies.bind(name),
             )
 

@@ -73,7 +73,9 @@ def summary(findings: Sequence[Finding]) -> str:
     verdicts = [finding.verdict for finding in findings]
     failed, advised = verdicts.count(Verdict.FAILED), verdicts.count(Verdict.WARNING)
     if failed:
-        return f"FAILED: {failed} of {len(findings)} findings. Begin with the first that failed."
+        first = " Begin with the first." if failed > 1 else ""
+        warned = f" See the {_count(advised, 'warning')} too." if advised else ""
+        return f"FAILED: {failed} of {len(findings)} findings.{first}{warned}"
     advice = f", with {_count(advised, 'recommendation')}" if advised else ""
     return f"All holds{advice}."
 

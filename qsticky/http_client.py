@@ -256,9 +256,9 @@ class HttpClient:
             why = refused.verify_message.rstrip(".")
             return unreachable(
                 ErrorKind.TLS,
-                f"{where} has a certificate that was refused ({why}); set "
-                "QBITTORRENT_CA_FILE to the certificate of the CA that signed it, or "
-                "QBITTORRENT_VERIFY_SSL=false to accept any certificate",
+                f"{where} has a certificate that was refused ({why}); "
+                f"{_CERTIFICATES.get(refused.verify_code, _UNKNOWN_ISSUER)}, or "
+                "set QBITTORRENT_VERIFY_SSL=false to accept any certificate",
             )
         if _find(error, ssl.SSLError):
             return unreachable(
@@ -305,6 +305,13 @@ _TRANSPORT_ERRORS = (
     OSError,
     ValueError,
 )
+_UNKNOWN_ISSUER = "set QBITTORRENT_CA_FILE to the certificate of the CA that signed it"
+_FOR_ANOTHER = "set QBITTORRENT_HOST to a name that it is for"
+_CERTIFICATES = {  # by OpenSSL's X509_V_ERR_...
+    10: "renew it",  # CERT_HAS_EXPIRED
+    62: _FOR_ANOTHER,  # HOSTNAME_MISMATCH
+    64: _FOR_ANOTHER,  # IP_ADDRESS_MISMATCH
+}
 _CLOSED: tuple[type[OSError], ...] = (
     http.client.RemoteDisconnected,
     ConnectionResetError,

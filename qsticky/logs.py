@@ -1,5 +1,6 @@
 """Log lines: how they are written, and which of them a report is worth."""
 
+import errno
 import logging
 import re
 import sys
@@ -169,12 +170,14 @@ class Log:
 
     def cannot_serve(self, address: str, port: int, error: OSError) -> None:
         """Tell why the HTTP server can't start."""
+        remedy = "set METRICS_ADDRESS and METRICS_PORT to ones that are free"
+        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+            remedy += ", and give it a whole TLS pair if any"
         self._tell(
             logging.CRITICAL,
             Event.HTTP,
             f"The HTTP server can't start at {address}, port {port} ({error.strerror or error}); "
-            "set METRICS_ADDRESS and METRICS_PORT to ones that are free, and give it a whole TLS "
-            "pair if any",
+            + remedy,
         )
 
     def thread_died(self, hook: threading.ExceptHookArgs) -> None:

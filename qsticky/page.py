@@ -135,9 +135,11 @@ def render(
 def _headline(document: Mapping[str, Any]) -> str:
     if document["reason"] == Reason.NOT_LISTENING:
         return "Not listening"
-    listening = document["services"]["qbittorrent"]["listening"]
-    if document["status"] == Status.SYNCED and listening:
+    services = document["services"]
+    if document["status"] == Status.SYNCED and services["qbittorrent"]["listening"]:
         return "In sync, and listening"
+    if document["status"] == Status.FAILING and not all(s["connected"] for s in services.values()):
+        return "Can't check"
     return _HEADLINES[document["status"]]
 
 
@@ -169,7 +171,7 @@ def _ports(document: Mapping[str, Any]) -> str:
 
 def _answers(document: Mapping[str, Any], service: Mapping[str, Any], port: int | None) -> str:
     if service["connected"]:
-        return "reachable"
+        return "answers"
     if document["status"] == Status.STARTING:
         return "not asked yet"
     return "no usable answer" if port is None else "no usable answer, last known"

@@ -17,6 +17,7 @@ from qsticky.http_client import HttpClient, Response, Service
 _T = TypeVar("_T")
 
 LOGIN = "login"
+_MOST_COOKIES = 16
 _MINUTE = 60.0
 
 
@@ -125,9 +126,9 @@ class LoginLimit:
         error = ServiceError(
             Reason.QBITTORRENT_BANNED,
             ErrorKind.UNAUTHORIZED,
-            f"{where} has banned this address after too many failed logins; restart qBittorrent "
-            "to lift the ban, correct QBITTORRENT_USER and QBITTORRENT_PASS, and look for other "
-            "programs with a wrong password",
+            f"{where} has banned this address after too many failed logins; correct "
+            "QBITTORRENT_USER and QBITTORRENT_PASS, look for other programs with a wrong "
+            "password, and then restart qBittorrent to lift the ban",
         )
         self._remember(credentials, error, self._BAN_PAUSE)
         return error
@@ -313,7 +314,12 @@ class QBittorrent:
             raise self._http.error(ErrorKind.HTTP_STATUS, f"answered {response.status} to a login")
         if body not in (b"Ok.", b""):
             raise self._http.error(ErrorKind.INVALID_RESPONSE, "answered a login with another page")
-        self._cookies.update(response.cookies)
+        self._keep_cookies(response)
+
+    def _keep_cookies(self, response: Response) -> None:
+        """Keep what carries the session, and no more than a proxy could have a use for beside."""
+        kept = self._cookies | dict(response.cookies)
+        self._cookies = dict([*kept.items()][-_MOST_COOKIES:])
 
     def _read(
         self, read: Callable[[Response], _T], forbidden: str | None, response: Response
@@ -332,7 +338,7 @@ class QBittorrent:
         if not response.ok:
             raise self._http.error(ErrorKind.HTTP_STATUS, f"answered {response.status}")
         # Where no login is needed, each call without a session opens one.
-        self._cookies.update(response.cookies)
+        self._keep_cookies(response)
         return read(response)
 
     def _unauthorized(self, problem: str) -> ServiceError:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from qsticky.config import AuthType, Config, bracketed
+from qsticky.config import AuthType, Config, bracketed, settings
 from qsticky.findings import Remedy
 from qsticky.gluetun import PUBLIC_IP, Route
 
@@ -14,8 +14,8 @@ _ROLES_FILE = "/gluetun/auth/config.toml"
 
 
 def for_qsticky(*lines: str, why: str = "") -> Remedy:
-    """Set these variables for qSticky."""
-    return Remedy(f"{why}Set for qSticky:", lines)
+    """Set these variables for qSticky: a container that is only restarted keeps the old ones."""
+    return Remedy(f"{why}Set for qSticky, then docker compose up -d qsticky:", lines)
 
 
 def in_qbittorrent(what: str, *options: str) -> Remedy:
@@ -28,20 +28,24 @@ def either(first: Remedy, *others: Remedy) -> tuple[Remedy, ...]:
     return (first, *(Remedy(f"Or: {other.text}", other.copy) for other in others))
 
 
-def address(service: str, port: int, *, recreated: bool = False) -> tuple[Remedy, ...]:
-    """Find a service at which nobody is."""
+def address(
+    service: str, port: int, config: Config, *, recreated: bool = False
+) -> tuple[Remedy, ...]:
+    """Find a service that nobody is at the address of; `port` is the usual one."""
     name = service.upper()
-    ways = [
-        for_qsticky(
-            f"{name}_HOST=localhost",
-            f"{name}_PORT={port}",
-            why="With network_mode: service:gluetun, where all share Gluetun's network. ",
-        ),
-        for_qsticky(
-            f"{name}_HOST=gluetun",
-            f"{name}_PORT={port}",
-            why="With a Docker network that Gluetun's container is in, too. ",
-        ),
+    here = (config.gluetun_host, config.gluetun_port)
+    if service == "qbittorrent":
+        here = (config.qbittorrent_host, config.qbittorrent_port)
+    network = "network_mode: service:gluetun"
+    runs = "docker compose ps --all"
+    ways = [Remedy("See that it runs, and start it if it doesn't:", (runs, "docker compose up -d"))]
+    ways += [
+        for_qsticky(f"{name}_HOST={host}", f"{name}_PORT={port}", why=f"{where}. ")
+        for host, where in {
+            "localhost": f"With {network}, where all share Gluetun's network",
+            "gluetun": "With a Docker network that Gluetun's container is in, too",
+        }.items()
+        if (host, port) != here
     ]
     if recreated:
         why = (
@@ -84,7 +88,10 @@ def permit_the_public_ip(config: Config, route: Route) -> tuple[Remedy, ...]:
 FORWARD_A_PORT = (
     Remedy(
         "If it stays so, set for Gluetun, for a provider that forwards ports:",
-        ("VPN_PORT_FORWARDING=on", "PORT_FORWARD_ONLY=on"),
+        ("VPN_PORT_FORWARDING=on",),
+    ),
+    Remedy(
+        "And with Proton VPN or Private Internet Access, and no other:", ("PORT_FORWARD_ONLY=on",)
     ),
     _THEN_RECREATE,
 )
@@ -96,20 +103,24 @@ def mount_the_port_file(path: Path) -> tuple[Remedy, ...]:
         Remedy(
             "Mount a volume into both containers, in compose.yaml. For Gluetun, which writes "
             "/tmp/gluetun/forwarded_port:",
-            ("volumes: [gluetun:/tmp/gluetun]",),
+            ("volumes: [forwarded-port:/tmp/gluetun]",),
         ),
-        Remedy("For qSticky:", (f"volumes: [gluetun:{path.parent}:ro]",)),
+        Remedy("For qSticky:", (f"volumes: [forwarded-port:{path.parent}:ro]",)),
+        Remedy("And at the end of the file:", ("volumes:", "  forwarded-port:")),
     )
 
 
-def certificate(*others: str) -> tuple[Remedy, ...]:
-    """Two ways out of a certificate that is refused."""
+def certificate(config: Config, *others: str) -> tuple[Remedy, ...]:
+    """Two ways out of a certificate that is refused, or the one that is left."""
+    accept = for_qsticky(
+        *others,
+        "QBITTORRENT_VERIFY_SSL=false",
+        why="Accepting any certificate was tried, and works. ",
+    )
+    if config.qbittorrent_ca_file:
+        return (accept,)
     return either(
-        for_qsticky(
-            *others,
-            "QBITTORRENT_VERIFY_SSL=false",
-            why="Accepting any certificate was tried, and works. ",
-        ),
+        accept,
         for_qsticky(
             *others,
             "QBITTORRENT_CA_FILE=/path/to/certificate.pem",
@@ -148,9 +159,12 @@ def password(config: Config) -> tuple[Remedy, ...]:
         into = "Write the WebUI's password into this file, as its only line:"
         correct = Remedy(into, (str(file),))
     else:
-        correct = for_qsticky("QBITTORRENT_PASS=the-password-of-the-WebUI")
+        is_set = any(setting.name == "QBITTORRENT_PASS" for setting in settings(config))
+        unset = "" if is_set else "None is set, so the default was tried. "
+        correct = for_qsticky("QBITTORRENT_PASS=the-password-of-the-WebUI", why=unset)
     known = Remedy(
-        "If it isn't known: with none of its own set, 4.6.1 and later print a temporary one:",
+        "If it isn't known: 4.6.1 and later print a temporary one until you set your own. Log in "
+        "with it, set your own under Options > Web UI, and give qSticky that:",
         ("docker logs qbittorrent 2>&1 | grep -i password",),
     )
     return correct, known
@@ -161,7 +175,7 @@ API_KEY = in_qbittorrent(
     "Options > Web UI > API Key",
 )
 LIFT_THE_BAN = Remedy(
-    "Restart qBittorrent, which forgets the ban:", ("docker restart qbittorrent",)
+    "Then restart qBittorrent, which forgets the ban:", ("docker restart qbittorrent",)
 )
 
 

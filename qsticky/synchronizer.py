@@ -199,7 +199,7 @@ class Synchronizer:
             Reason.NO_FORWARDED_PORT,
             f"Gluetun has had no forwarded port for {self._port_grace:g} s or longer; set "
             "VPN_PORT_FORWARDING=on for Gluetun, choose a server that forwards ports "
-            "(PORT_FORWARD_ONLY=on), and look at Gluetun's log",
+            "(PORT_FORWARD_ONLY=on with Proton VPN or PIA), and look at Gluetun's log",
         )
 
     def _set_port(self, seen: "_Sight", wanted: int) -> bool:

@@ -28,7 +28,7 @@ def status(config: Config, host: str | None = None) -> int:
 def past(error: ServiceError, config: Config) -> Sequence[Remedy]:
     """Find what helps where the WebUI is unreachable: HTTPS or not, or any certificate."""
     if error.gone:
-        return remedies.address("qbittorrent", 8080)
+        return remedies.address("qbittorrent", 8080, config)
     if error.kind not in (ErrorKind.TLS, ErrorKind.CONNECTION):
         return ()
     other = replace(config, qbittorrent_https=not config.qbittorrent_https)
@@ -36,7 +36,7 @@ def past(error: ServiceError, config: Config) -> Sequence[Remedy]:
     if _is_webui(other):
         return (remedies.for_qsticky(setting, why="This was tried, and works. "),)
     if _is_webui(replace(config, qbittorrent_https=True, qbittorrent_verify_ssl=False)):
-        return remedies.certificate(*([] if config.qbittorrent_https else [setting]))
+        return remedies.certificate(config, *([] if config.qbittorrent_https else [setting]))
     return ()
 
 

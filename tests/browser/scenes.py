@@ -201,7 +201,7 @@ SCENES: Mapping[str, Scene] = {
     ),
     "failing": Scene(
         _failing,
-        "Not in sync - qSticky",
+        "Can't check - qSticky",
         ("What is wrong, and what to do", BANNED, "43117", "51218", "last known", "for 20 s"),
     ),
     "not-listening": Scene(
@@ -220,5 +220,5 @@ SCENES: Mapping[str, Scene] = {
         "In sync, and listening: 51218 - qSticky",
         ("from the port file", "What is wrong, and what to do", REFUSED),
     ),
-    "injected": Scene(_injected, "Not in sync - qSticky", (SCRIPT,)),
+    "injected": Scene(_injected, "Can't check - qSticky", (SCRIPT,)),
 }

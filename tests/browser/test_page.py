@@ -144,7 +144,7 @@ def test_it_is_read_out_in_order(page: Page, site: Site) -> None:
     page.goto(site.url)
     headings = page.get_by_role("heading")
     assert headings.all_inner_texts() == [
-        "Not in sync",
+        "Can't check",
         "What is wrong, and what to do",
         "Details",
         "Last events",

@@ -32,6 +32,15 @@ def test_a_signal_that_comes_while_it_starts_is_not_lost(start: Start) -> None:
     assert not qsticky.health_file.exists()
 
 
+def test_a_variable_that_nobody_reads_is_told_at_the_start(start: Start) -> None:
+    qsticky = start(QBITTORRENT_PASSWORD="not-read")
+    qsticky.wait_for("synced")
+    told = [line["message"] for line in qsticky.log() if line["level"] == "warning"]
+    assert told == [
+        "QBITTORRENT_PASSWORD is set, and qSticky knows no such variable; is it QBITTORRENT_PASS?"
+    ]
+
+
 def test_it_ends_in_time_while_a_request_to_gluetun_hangs(
     start: Start, gluetun: GluetunSimulator
 ) -> None:

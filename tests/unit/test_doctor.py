@@ -370,7 +370,7 @@ def test_a_port_file_that_is_missing(
     found = examine(GLUETUN_PORT_FILE=file)
     assert found.failed == ["port_file"]
     assert "No such file" in found["port_file"].text
-    assert f"volumes: [gluetun:{tmp_path}:ro]" in found.copied("port_file")
+    assert f"volumes: [forwarded-port:{tmp_path}:ro]" in found.copied("port_file")
     gluetun.ports = ()  # up to 3.40.0, Gluetun deletes it then
     assert examine(GLUETUN_PORT_FILE=file)["port_file"].verdict is Verdict.OK
     assert not file.exists()
@@ -414,7 +414,7 @@ def test_a_ban(examine: Examine, qbittorrent: QBittorrentSimulator) -> None:
     qbittorrent.banned = True
     found = examine()
     assert found.failed == ["authentication"]
-    assert found.copied("authentication")[0] == "docker restart qbittorrent"
+    assert found.copied("authentication")[-1] == "docker restart qbittorrent"
 
 
 def test_an_api_key(examine: Examine) -> None:
@@ -493,7 +493,7 @@ def test_preferences_that_a_forwarded_port_does_not_want(
     qbittorrent.listen_port = 0
     qbittorrent.preferences |= {"upnp": True, "current_network_interface": "eth0"}
     found = examine()
-    assert found.by(Verdict.WARNING) == ["listen_port", "random_port", "upnp", "binding"]
+    assert found.by(Verdict.WARNING) == ["random_port", "upnp", "binding"]
     assert f"qSticky sets {PORT} once it runs" in found["listen_port"].text
     assert "bound to eth0" in found["binding"].text
     assert found.copied("binding") == ["Options > Advanced > Network interface: tun0"]
@@ -869,7 +869,7 @@ def test_what_is_to_be_copied_is_never_broken_and_stands_alone() -> None:
         "\n"
         "  ok       It holds\n"
         "\n"
-        "FAILED: 1 of 2 findings. Begin with the first that failed.\n"
+        "FAILED: 1 of 2 findings.\n"
     )
 
 
@@ -904,7 +904,9 @@ def test_what_would_act_on_a_terminal_is_written_as_an_escape() -> None:
         (["ok", "skipped"], "All holds."),
         (["ok", "warning"], "All holds, with 1 recommendation."),
         (["warning", "warning"], "All holds, with 2 recommendations."),
-        (["ok", "failed"], "FAILED: 1 of 2 findings. Begin with the first that failed."),
+        (["ok", "failed"], "FAILED: 1 of 2 findings."),
+        (["failed", "failed"], "FAILED: 2 of 2 findings. Begin with the first."),
+        (["failed", "warning"], "FAILED: 1 of 2 findings. See the 1 warning too."),
     ],
 )
 def test_the_summary_is_one_line(verdicts: list[str], summary: str) -> None:

@@ -614,13 +614,13 @@ def test_a_certificate_of_the_given_ca_is_taken(
 
 
 @pytest.mark.parametrize(
-    ("kind", "known_ca", "problem"),
+    ("kind", "known_ca", "problem", "remedy"),
     [
-        ("right", False, "unable to get local issuer certificate"),
-        ("self_signed", False, "self-signed certificate"),
-        ("self_signed", True, "self-signed certificate"),
-        ("wrong_name", True, "IP address mismatch"),
-        ("expired", True, "certificate has expired"),
+        ("right", False, "unable to get local issuer certificate", "set QBITTORRENT_CA_FILE to"),
+        ("self_signed", False, "self-signed certificate", "set QBITTORRENT_CA_FILE to"),
+        ("self_signed", True, "self-signed certificate", "set QBITTORRENT_CA_FILE to"),
+        ("wrong_name", True, "IP address mismatch", "set QBITTORRENT_HOST to a name"),
+        ("expired", True, "certificate has expired", "renew it, or set"),
     ],
 )
 def test_a_refused_certificate_names_both_ways_out(
@@ -630,6 +630,7 @@ def test_a_refused_certificate_names_both_ways_out(
     kind: str,
     known_ca: bool,
     problem: str,
+    remedy: str,
 ) -> None:
     server = serve(always(OK), getattr(certificates, kind))
     verify = str(certificates.ca) if known_ca else True
@@ -638,7 +639,7 @@ def test_a_refused_certificate_names_both_ways_out(
         ErrorKind.TLS,
         "has a certificate that was refused",
         problem,
-        "QBITTORRENT_CA_FILE",
+        remedy,
         "QBITTORRENT_VERIFY_SSL=false",
     )
     assert not error.gone

@@ -588,6 +588,13 @@ class TestTheRest:
         assert (line["level"], line["event"]) == ("critical", "http")
         assert "Address already in use" in line["message"]
         assert "METRICS_PORT" in line["message"]
+        assert "TLS" not in line["message"]
+
+    def test_a_key_that_cannot_be_read_is_no_matter_of_the_port(
+        self, log: Log, output: Output
+    ) -> None:
+        log.cannot_serve("0.0.0.0", 10058, OSError(13, "Permission denied"))
+        assert "TLS pair" in output.line()["message"]
 
     def test_an_error_without_a_code_is_told_by_its_text(self, log: Log, output: Output) -> None:
         log.cannot_serve("0.0.0.0", 10058, OSError("of some kind"))

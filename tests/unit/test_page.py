@@ -126,9 +126,9 @@ def test_in_sync(health: Health) -> None:
     assert page.state == ("state good", "In sync, and listening", "5 s")
     assert page.texts["title"] == ["In sync, and listening: 51218 - qSticky"]
     assert page.ports == [
-        "Gluetun forwards51218reachable",
+        "Gluetun forwards51218answers",
         "=",
-        "qBittorrent has51218reachable",
+        "qBittorrent has51218answers",
     ]
     assert page.facts == {
         "Really listening": "yes, on the VPN's interface",
@@ -151,13 +151,13 @@ def test_waiting(health: Health) -> None:
     page = shown(after(health, waiting()))
     assert page.state == ("state wait", "Waiting for Gluetun to forward a port", "5 s")
     assert page.texts["title"] == ["Waiting for Gluetun to forward a port - qSticky"]
-    assert page.ports[:2] == ["Gluetun forwardsnonereachable", ""]
+    assert page.ports[:2] == ["Gluetun forwardsnoneanswers", ""]
 
 
 @pytest.mark.parametrize("reason", [*Reason])
 def test_failing(health: Health, reason: Reason) -> None:
     page = shown(after(health, synced(), failing(reason, "It broke; mend it")))
-    headline = "Not listening" if reason is Reason.NOT_LISTENING else "Not in sync"
+    headline = "Not listening" if reason is Reason.NOT_LISTENING else "Can't check"
     assert page.state == ("state bad", headline, "5 s")
     assert page.texts["title"] == [f"{headline} - qSticky"]
     assert "What is wrong, and what to do It broke; mend it 5 s ago" in page.text
@@ -174,7 +174,9 @@ def test_ports_that_differ(health: Health) -> None:
         gluetun_up=True,
         qbittorrent_up=True,
     )
-    assert shown(after(health, report)).ports[1] == "≠"
+    page = shown(after(health, report))
+    assert page.ports[1] == "≠"
+    assert page.state[1] == "Not in sync"
 
 
 def test_a_service_that_never_answered(health: Health) -> None:

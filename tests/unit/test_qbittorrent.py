@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -256,6 +257,18 @@ def test_a_proxy_s_own_cookies_do_not_end_the_session(
         qbittorrent.connection_status()
     assert requests_mock.last_request is not None
     assert cookie_of(requests_mock.last_request) == f"{webui.session}; proxy=1"
+
+
+def test_cookies_do_not_pile_up(qbittorrent: QBittorrent, requests_mock: Mocker) -> None:
+    names = (f"request-{number}" for number in count())
+    requests_mock.get(
+        URL + INFO,
+        text=lambda _, context: context.headers.update({"Set-Cookie": f"{next(names)}=1"}) or "{}",
+    )
+    for _ in range(100):
+        qbittorrent.connection_status()
+    assert requests_mock.last_request is not None
+    assert (cookie_of(requests_mock.last_request) or "").count("=") == 16
 
 
 def test_a_logout_ends_the_session(any_webui: WebUI, qbittorrent: QBittorrent) -> None:

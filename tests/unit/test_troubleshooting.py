@@ -5,6 +5,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import ssl
 import threading
@@ -420,3 +421,53 @@ def _sync_over_tls(
         stage.variables["QBITTORRENT_CA_FILE"] = str(certificate)
     stage.start()
     return stage.sync()
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Reason, str]]:
+    """Provoke each symptom: its reason and sentence, in the addresses that users know."""
+    found = {}
+    for title, (_, provoke) in SYMPTOMS.items():
+        stage = Stage(tmp_path_factory.mktemp("symptom"))
+        with stage.cleanup:
+            problem = provoke(stage)
+            assert problem is not None, title
+            found[title] = problem.reason, stage.in_words(str(problem))
+    return found
+
+
+def test_each_symptom_has_its_reason(sentences: dict[str, tuple[Reason, str]]) -> None:
+    assert {title: reason for title, (reason, _) in sentences.items()} == {
+        title: reason for title, (reason, _) in SYMPTOMS.items()
+    }
+
+
+def test_no_two_symptoms_give_the_same_sentence(
+    sentences: dict[str, tuple[Reason, str]],
+) -> None:
+    assert len({sentence for _, sentence in sentences.values()}) == len(SYMPTOMS)
+
+
+def test_a_sentence_is_one_line_that_names_a_remedy(
+    sentences: dict[str, tuple[Reason, str]],
+) -> None:
+    for _, sentence in sentences.values():
+        assert "\n" not in sentence
+        assert re.search(r"[;,(] ?(?!$)", sentence), sentence
+        assert not sentence.endswith("."), sentence
+
+
+def test_the_page_has_the_sentences_of_the_code(
+    sentences: dict[str, tuple[Reason, str]],
+) -> None:
+    rows = ["| what is wrong | `reason` | `last_error` |", "| --- | --- | --- |"]
+    for title, (reason, sentence) in sentences.items():
+        text = sentence.replace("|", "\\|").replace("<", "&lt;")
+        rows.append(f"| {title} | `{reason}` | {text} |")
+    table = "\n".join(rows) + "\n"
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    written, _, after = rest.partition(END)
+    if os.environ.get("WRITE_DOCS"):
+        PAGE.write_text(before + BEGIN + table + END + after)
+        written = table
+    assert written == table, "the sentences have changed: `make docs` writes the page anew"
