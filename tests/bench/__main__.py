@@ -41,10 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     figures: list[Figure] = []
     for name in wanted.benches or BENCHES:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        figures += BENCHES[name]()
+        for figure in BENCHES[name]():
+            figures.append(figure)
+            print("  ".join(filter(None, figure.row())), file=sys.stderr, flush=True)
+            wanted.output.write_text(json.dumps(document(_machine(), figures), indent=2) + "\n")
     print(f"{_machine()}\n\n{table([figure.row() for figure in figures])}")
-    wanted.output.write_text(json.dumps(document(_machine(), figures), indent=2) + "\n")
     return 0
 
 
