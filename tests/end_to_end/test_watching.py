@@ -120,7 +120,7 @@ def test_the_page_shows_both_ports_and_the_last_error(
     gluetun.stop()
     qsticky.wait_for("failing", "gluetun_unreachable")
     page = qsticky.get("/")
-    assert "Can't check" in page.text
+    assert "Can&#x27;t check" in page.text
     assert "GLUETUN_HOST" in page.text
 
 
