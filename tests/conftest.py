@@ -1,8 +1,15 @@
-"""What all tests share: reports that every worker can send to the one that prints them."""
+"""What all tests share: patience, and reports that every worker can send to the one that prints."""
 
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# That a machine has much else to do is no fault of a test's.
+settings.register_profile(
+    "patient", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 
 @pytest.hookimpl(wrapper=True)
