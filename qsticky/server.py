@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from email.message import Message
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -336,6 +337,8 @@ class _Handler(WSGIRequestHandler):
             return
         if not self.parse_request():
             return
+        if self.request_version == "HTTP/0.9":
+            self.headers = Message()  # Python 3.14 has a dict there, which wsgiref can't read
         self.server.note(self.request, idle=False)
         body = cast("BinaryIO", self.rfile)
         answer = _Answer(body, cast("BinaryIO", self.wfile), io.StringIO(), self.get_environ())

@@ -302,4 +302,5 @@ def test_where_the_daemon_was_refused_checks_earn_no_ban(
         told = checked.named("authentication")["text"]
         assert told.startswith("No login was tried, as the fifth refused one would bring a ban")
         assert "refused the user name or the password" in told
-    assert Client(server.url).login().text == "Ok."
+    right = Client(server.url).login()
+    assert (right.status_code, right.text) in ((200, "Ok."), (204, ""))

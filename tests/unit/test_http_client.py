@@ -357,7 +357,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
         silent,
         dripping(b"H", b"T"),
         dripping(b"HTTP/1.1 200 OK\r\nX-Long: ", b"a"),
-        dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0),
+        dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
         dripping(HEAD, b"a"),
         dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"a"),
         dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
