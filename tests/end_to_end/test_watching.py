@@ -93,6 +93,7 @@ def prometheus(folder: Path, target: int) -> Iterator[Prometheus]:
 def test_a_real_prometheus_scrapes_it_and_sees_an_outage(
     start: Start, gluetun: GluetunSimulator, tmp_path: Path
 ) -> None:
+    require("prometheus")  # before a daemon is started that would only be ended again
     qsticky = start(CHECK_INTERVAL=1)
     with prometheus(tmp_path / "prometheus", qsticky.port) as watching:
         wait_until(lambda: watching.values("up") == [1], BOUND, "Prometheus to scrape it")
