@@ -22,7 +22,7 @@ from qsticky.errors import ConfigurationError, ErrorKind, Reason, ServiceError, 
 from qsticky.files import open_at_once
 from qsticky.findings import Finding, Remedy, Section, Verdict
 from qsticky.gluetun import PUBLIC_IP, RoleError, Route, no_port_at
-from qsticky.http_client import Exchange
+from qsticky.http_client import unobserved
 from qsticky.listening import DISCONNECTED_FOR, Kernel, Lookout
 from qsticky.neighbour import Neighbour
 from qsticky.qbittorrent import (
@@ -83,7 +83,7 @@ class Doctor:
         self._config = config
         self._clock = clock or SystemClock()
         self._neighbour = Neighbour(config, QSTICKY, self._clock)
-        self._gluetun = make_gluetun(config, _ignore)
+        self._gluetun = make_gluetun(config, unobserved)
         self._lookout = Lookout(
             config.vpn_interface, beside=is_loopback(config.qbittorrent_host), kernel=kernel
         )
@@ -210,7 +210,7 @@ class Doctor:
 
     def _webui(self) -> Iterator[Finding]:
         limit = _OneLogin(self._clock, self._neighbour)
-        qbittorrent = make_qbittorrent(self._config, _ignore, limit)
+        qbittorrent = make_qbittorrent(self._config, unobserved, limit)
         try:
             version = qbittorrent.version()
         except SyncError as error:
@@ -400,10 +400,6 @@ def _ago(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds // length:.0f} {unit} ago"
     return f"{max(0, seconds):.0f} s ago"
-
-
-def _ignore(exchange: Exchange) -> None:
-    """Observe nothing: what a check does is no sync of the daemon's."""
 
 
 _VERSIONS = {Route.SINCE_3_41: "3.41 and later", Route.UP_TO_3_40: "up to 3.40"}

@@ -80,6 +80,10 @@ class Exchange:
 Observer = Callable[[Exchange], None]
 
 
+def unobserved(exchange: Exchange) -> None:
+    """Observe nothing, where there is no daemon whose metrics and log it would be for."""
+
+
 class HttpClient:
     """Sends requests to one service, one at a time, keeping its connection where that is kept.
 

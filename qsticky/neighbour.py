@@ -16,7 +16,7 @@ from qsticky.errors import Reason, ServiceError
 from qsticky.files import open_at_once
 from qsticky.findings import Finding, Section
 from qsticky.gluetun import basic_authorization
-from qsticky.http_client import Exchange, HttpClient, Response, Service
+from qsticky.http_client import HttpClient, Response, Service, unobserved
 from qsticky.report import Status
 
 _T = TypeVar("_T")
@@ -176,7 +176,7 @@ class Neighbour:
         if signed and config.metrics_username:
             user, password = config.metrics_username.reveal(), config.metrics_password.reveal()
             headers = basic_authorization(user, password)
-        http = HttpClient(service, config.request_timeout, _ignore)
+        http = HttpClient(service, config.request_timeout, unobserved)
         return http.request("GET", path, headers=headers, read=read)
 
 
@@ -207,7 +207,3 @@ def _content(path: str) -> bytes:
             return file.read(_LARGEST_HEALTH_FILE) or b""
     except (OSError, ValueError):
         return b""
-
-
-def _ignore(exchange: Exchange) -> None:
-    """Observe nothing: there is no daemon whose metrics it would be for."""

@@ -8,7 +8,7 @@ from qsticky.clients import make_webui
 from qsticky.config import Config, bracketed, is_loopback
 from qsticky.errors import ErrorKind, ServiceError
 from qsticky.findings import Remedy
-from qsticky.http_client import Exchange
+from qsticky.http_client import unobserved
 
 
 def status(config: Config, host: str | None = None) -> int:
@@ -17,7 +17,7 @@ def status(config: Config, host: str | None = None) -> int:
     403 is a missing session, 401 a refused Host header (`host`, or the usual one), and 200 where
     no login is needed. Raises ServiceError.
     """
-    return make_webui(config, _ignore).request(
+    return make_webui(config, unobserved).request(
         "GET",
         "/api/v2/app/version",
         read=lambda response: response.status,
@@ -57,7 +57,3 @@ def _is_webui(config: Config) -> bool:
         return status(config) in (200, 401, 403)
     except ServiceError:
         return False
-
-
-def _ignore(exchange: Exchange) -> None:
-    """Observe nothing: there is no daemon whose metrics it would be for."""

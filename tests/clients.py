@@ -4,7 +4,7 @@ from pathlib import Path
 
 from qsticky.clock import Clock
 from qsticky.gluetun import Gluetun, gluetun_service
-from qsticky.http_client import Exchange, HttpClient
+from qsticky.http_client import HttpClient, unobserved
 from qsticky.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
 
 _TIMEOUT = 5.0
@@ -13,18 +13,16 @@ _TIMEOUT = 5.0
 def gluetun_client(url: str, *, api_key: str = "", port_file: Path | None = None) -> Gluetun:
     """Make a client of the Gluetun at a URL."""
     headers = {"X-API-Key": api_key.encode()} if api_key else {}
-    return Gluetun(HttpClient(gluetun_service(url), _TIMEOUT, _ignore), lambda: headers, port_file)
+    return Gluetun(
+        HttpClient(gluetun_service(url), _TIMEOUT, unobserved), lambda: headers, port_file
+    )
 
 
 def qbittorrent_client(url: str, clock: Clock) -> QBittorrent:
     """Make a client of the qBittorrent at a URL, with its usual name and password."""
     return QBittorrent(
-        HttpClient(qbittorrent_service(url), _TIMEOUT, _ignore),
+        HttpClient(qbittorrent_service(url), _TIMEOUT, unobserved),
         lambda: Credentials("admin", "adminadmin"),
         lambda: "",
         LoginLimit(clock),
     )
-
-
-def _ignore(exchange: Exchange) -> None:
-    """Observe nothing."""
