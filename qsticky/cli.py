@@ -16,6 +16,8 @@ def main() -> int:
         from qsticky import healthcheck
 
         return healthcheck.main()
+    if arguments in ([], ["run"]):  # nothing to parse, so no parser is imported
+        return _run()
     return _main(arguments)
 
 
@@ -72,12 +74,10 @@ def _main(arguments: list[str]) -> int:
         from qsticky import doctor
 
         return doctor.main(as_json=parsed.json)
-    from qsticky import signals
-
-    signals.block()  # first of all: what follows takes a moment, and starts threads
     if command == "demo":
-        from qsticky import demo
+        from qsticky import demo, signals
 
+        signals.block()
         return demo.main(parsed.scenario, parsed.minutes)
     return _run()
 
@@ -91,6 +91,9 @@ def minutes(text: str) -> float:
 
 
 def _run() -> int:
+    from qsticky import signals
+
+    signals.block()  # first of all: what follows takes a moment, and starts threads
     from qsticky import config, daemon
     from qsticky.errors import ConfigurationError
 
