@@ -30,6 +30,10 @@ _E = TypeVar("_E", bound=BaseException)
 
 LARGEST_ANSWER = 1024 * 1024
 _CHUNK = 64 * 1024
+_HEADERS: Mapping[str, str | bytes] = {
+    "User-Agent": f"qsticky/{__version__}",
+    "Accept-Encoding": "identity",  # on a local line, compression costs more than it saves
+}
 
 
 @dataclass(frozen=True)
@@ -117,8 +121,9 @@ class HttpClient:
         started = time.monotonic()
         failure: ErrorKind | None = None
         # Without the spaces around a value, which HTTP would drop and `requests` refuses.
-        headers = {name: value.strip() for name, value in (headers or {}).items()}
-        request = requests.Request(method, self.service.url + path, headers=headers, data=form)
+        own = {name: value.strip() for name, value in (headers or {}).items()}
+        url = self.service.url + path
+        request = requests.Request(method, url, headers={**_HEADERS, **own}, data=form)
         try:
             return read(self._answer(request))
         except ServiceError as error:
@@ -167,10 +172,6 @@ class HttpClient:
         self._session.trust_env = False
         self._session.verify = self.service.verify
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self._session.headers = {  # no compression: on a local line it costs more than it saves
-            "User-Agent": f"qsticky/{__version__}",
-            "Accept-Encoding": "identity",
-        }
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _Adapter(self._line))
 
@@ -211,9 +212,8 @@ class HttpClient:
         return self._send(session, request)
 
     def _send(self, session: requests.Session, request: requests.Request) -> Response:
-        prepared = session.prepare_request(request)
         with session.send(
-            prepared,
+            request.prepare(),  # what the session would merge into it is switched off
             stream=True,
             timeout=self._timeout,
             allow_redirects=False,
