@@ -208,11 +208,10 @@ class QBittorrent:
         It has an entry for each, whose words are localised, but `TCP/51500` and the address
         stand in it.
         """
-        named = re.compile(rf"\bTCP/{port}\b")
         return [
             ListenFailure(address, message)
             for _, message in self._critical_entries(after)
-            if named.search(message)
+            if f"TCP/{port}" in re.findall(r"\bTCP/[0-9]+\b", message)
             for address in _addresses(message)
         ]
 
