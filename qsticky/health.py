@@ -22,6 +22,7 @@ class Health:
         self, path: Path, *, check_interval: float, request_timeout: float, clock: Clock
     ) -> None:
         self._path = path
+        self._fresh_file = path.parent / f".{path.name}.new"
         self._check_interval = check_interval
         self._request_timeout = request_timeout
         self._clock = clock
@@ -93,7 +94,7 @@ class Health:
             self._fresh_until = self._clock.monotonic() + good_for
             self._facts = self._facts | {"stale_after": rfc3339(self._clock.now() + good_for)}
         try:
-            _replace(self._path, json.dumps(self.document(), indent=2) + "\n")
+            self._replace(self.text())
         except OSError as error:
             return error
         return None
@@ -123,24 +124,27 @@ class Health:
             "version": __version__,
         }
 
+    def text(self) -> str:
+        """The health document as it is now, as JSON."""
+        return json.dumps(self.document(), indent=2) + "\n"
+
     def remove(self) -> None:
         """Take the file away: after a clean exit there is nobody to speak for."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
+    def _replace(self, text: str) -> None:
+        """Replace the file in one step, so that a reader finds the old one or the new one whole.
 
-def _replace(path: Path, text: str) -> None:
-    """Replace a file in one step, so that a reader finds the old one or the new one whole.
-
-    Raises OSError. What a killed process left behind beside the file is overwritten.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.parent / f".{path.name}.new"
-    try:
-        fresh.write_text(text)
-        fresh.chmod(0o644)
-        fresh.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-        raise
+        Raises OSError. What a killed process left behind beside the file is overwritten.
+        """
+        fresh = self._fresh_file
+        fresh.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            fresh.write_text(text)
+            fresh.chmod(0o644)
+            fresh.replace(self._path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+            raise

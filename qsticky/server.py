@@ -4,7 +4,6 @@ import base64
 import contextlib
 import hmac
 import io
-import json
 import logging
 import os
 import socket
@@ -125,8 +124,7 @@ class Routes:
 
     def _ready(self, _: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         status = "200 OK" if self._health.healthy() else "503 Service Unavailable"
-        body = json.dumps(self._health.document(), indent=2) + "\n"
-        return _answer(start_response, status, body, content_type="application/json")
+        return _answer(start_response, status, self._health.text(), content_type="application/json")
 
     def _sync(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # At once: Gluetun's up command, which calls this, holds a lock that the sync waits for.
