@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from email.message import Message
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import parse_qs
@@ -230,9 +229,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         super().__init__((str(host), port), _Handler)
 
     def start(self) -> None:
-        """Serve on a thread of its own."""
-        serve = partial(self.serve_forever, poll_interval=_TEND_EVERY)
-        threading.Thread(target=serve, name="http-server", daemon=True).start()
+        """Serve on a thread of its own, until it is closed."""
+        threading.Thread(target=self._serve, name="http-server", daemon=True).start()
 
     def note(self, request: Any, *, idle: bool) -> None:
         """Note whether a connection only waits for its client, and so can make room."""
@@ -293,6 +291,13 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - inherited
         """Keep quiet about clients that go away, and about nothing else."""
         _tell(sys.exception())
+
+    def _serve(self) -> None:
+        while self.fileno() >= 0:
+            # Without connections there is nothing to tend, and nothing to wake up for.
+            self.timeout = _TEND_EVERY if self._connections else None
+            self.handle_request()
+            self.service_actions()
 
     def _make_room(self) -> None:
         """Hang up on the connection that has been idle for longest, given a moment to go on."""

@@ -17,6 +17,7 @@ from tests.bench.figures import Figure, compare, document, table
 BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "memory": measure.memory,
     "cpu": measure.cpu,
+    "rest": measure.rest,
     "start": measure.start,
     "healthcheck": measure.healthcheck,
     "reaction": measure.reaction,

@@ -45,7 +45,7 @@ class Figure:
             f"{median(self.floor):.4g} {self.unit}" if self.floor else "",
             f"{self.ratio:.2f}" if self.ratio is not None else "",
             " and ".join(bounds),
-            "yes" if self.reached else "no",
+            ("yes" if self.reached else "no") if bounds else "",
         ]
 
 

@@ -38,6 +38,7 @@ STARTS = 40
 REACTIONS = 150
 PACE = 1.0
 PACED_SYNCS = 20
+REST = 10.0
 CLIENTS = 4
 SCRAPES = 100
 SCRAPE_EVERY = 0.25
@@ -132,6 +133,18 @@ def cpu() -> Iterator[Figure]:
                     values.append(_cpu_of_a_sync(daemon, scene.gluetun))
                 floor.append(float(_printed(bare_requests).split()[0]) * 1000)
     yield Figure("CPU per sync", "ms", values, floor, 1.4)
+
+
+def rest() -> Iterator[Figure]:
+    """Measure the CPU time of a minute in which no sync is due and nobody asks anything."""
+    values = []
+    with stage(real=False) as scene, scene.daemon() as daemon:
+        daemon.wait_for("synced")
+        for _ in range(ROUNDS):
+            began = _cpu_seconds(daemon.pid)
+            time.sleep(REST)
+            values.append((_cpu_seconds(daemon.pid) - began) * 60 / REST * 1000)
+    yield Figure("CPU in a minute without a sync", "ms", values)
 
 
 def start() -> Iterator[Figure]:

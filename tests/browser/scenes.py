@@ -16,6 +16,7 @@ from qsticky.report import PortChange, SyncReport
 from qsticky.server import Routes, Server
 from tests.fakes import FakeClock
 from tests.reports import degraded, failing, synced, waiting
+from tests.serving import close
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 SCRIPT = "<script>document.title='taken'</script><img src=/x onerror=alert(1)>"
@@ -82,8 +83,7 @@ class Site:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        close(self._server)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from tests import certificates
 from tests.fakes import FakeClock
 from tests.real import wait_until
 from tests.reports import failing, synced
+from tests.serving import close
 
 SOON = 5.0  # seconds, for what takes milliseconds
 MOST_CONNECTIONS = 32
@@ -130,8 +131,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
     yield start
     for server in servers:
-        server.shutdown()
-        server.server_close()
+        close(server)
     wait_until(lambda: set(threading.enumerate()) <= threads, SOON, "the threads to end")
     wait_until(lambda: open_descriptors() <= descriptors, SOON, "the descriptors to be closed")
 
@@ -586,13 +586,20 @@ class TestBinding:
         with pytest.raises(OSError, match="not known"):
             Server("no-such-host.invalid", 0, hello, None)
 
+    def test_it_sleeps_when_nobody_is_connected(self, serve: Serve) -> None:
+        site = serve(hello)
+        with site.connect():
+            wait_until(lambda: site.server.timeout == 0.02, SOON, "connections to be tended")
+        wait_until(lambda: site.server.timeout is None, SOON, "the server to sleep")
+        assert site.ask("GET", "/").status == 200
+
     def test_a_port_is_free_again_at_once(self, serve: Serve) -> None:
         first = serve(hello)
         with first.connect() as connection:
             connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
             received(connection)
-        first.server.shutdown()
-        first.server.server_close()
+        close(first.server)
+        wait_until(lambda: first.server.fileno() < 0, SOON, "the server to be closed")
         again = Server("127.0.0.1", first.port, hello, None)
         again.server_close()
 
