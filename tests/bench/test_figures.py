@@ -12,6 +12,7 @@ def test_the_medians_are_compared() -> None:
     assert Figure("start", "ms", [150], [100], most_ratio=1.5, most=150).reached
     assert not Figure("start", "ms", [150], [100], most_ratio=1.5, most=149).reached
     assert not Figure("start", "ms", [150], most_ratio=1.5).reached
+    assert Figure("rest", "ms", [150]).row()[-1] == ""
 
 
 def test_the_table_says_what_was_measured_and_what_was_to_reach() -> None:
