@@ -670,6 +670,7 @@ ENTRIES = [
     {"id": 3, "type": 8, "message": 'Failed to listen. IP: "10.2.0.2". Port: "TCP/51218". Why'},
     {"id": 5, "type": 8, "message": 'Ecoute impossible : "::1" "TCP/51218" à 12:30'},
     {"id": 4, "type": 8, "message": 'Failed to listen. IP: "10.2.0.2". Port: "TCP/5121"'},
+    {"id": 4, "type": 8, "message": 'Failed to listen. IP: "10.2.0.3". Port: "TCP/512180"'},
     {"id": 6, "type": 8, "message": 'Failed to listen. IP: "10.2.0.2". Port: "UDP/51218"'},
     {"id": 7, "type": 8, "message": "Disk full"},
     "nonsense",
