@@ -25,7 +25,7 @@ from tests.real import wait_until
 
 WARM_UP = 500
 CHANGE_EVERY = 100
-GROWTH = 0.05
+GROWTH = 0.02
 _PORTS = range(20_000, 30_000)
 _STALLED_AFTER = 10.0
 _TELL_EVERY = 5000
