@@ -72,13 +72,23 @@ def document(machine: str, figures: Sequence[Figure]) -> dict[str, Any]:
 
 
 def compare(base: dict[str, Any], now: dict[str, Any]) -> str:
-    """Lay two documents side by side: the medians, and how the second differs from the first."""
+    """Lay two documents side by side: the medians, and how the second differs from the first.
+
+    The floors' change tells how much of that is the machine's.
+    """
     before = {figure["name"]: figure for figure in base["figures"]}
     rows = []
     for figure in now["figures"]:
         if (old := before.get(figure["name"])) is None:
             continue
         was, is_now = median(old["values"]), median(figure["values"])
-        change = f"{is_now / was - 1:+.1%}" if was else ""
-        rows.append([figure["name"], f"{was:.4g}", f"{is_now:.4g}", figure["unit"], change])
-    return table(rows, ["figure", "base", "now", "unit", "change"])
+        cells = [f"{was:.4g}", f"{is_now:.4g}", figure["unit"]]
+        changes = [_change(old[part], figure[part]) for part in ("values", "floor")]
+        rows.append([figure["name"], *cells, *changes])
+    return table(rows, ["figure", "base", "now", "unit", "change", "floor's change"])
+
+
+def _change(before: Sequence[float], now: Sequence[float]) -> str:
+    if not (before and now and median(before)):
+        return ""
+    return f"{median(now) / median(before) - 1:+.1%}"

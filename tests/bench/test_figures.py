@@ -24,9 +24,14 @@ def test_the_table_says_what_was_measured_and_what_was_to_reach() -> None:
 
 
 def test_two_runs_are_laid_side_by_side() -> None:
-    now = document("a machine", [Figure("start", "ms", [150]), Figure("new", "ms", [1])])
-    assert compare(document("a machine", [SLOW]), now).splitlines()[2:] == [
-        "| start  | 200  | 150 | ms   | -25.0% |"
+    rest = Figure("rest", "ms", [0])
+    base = document("a machine", [SLOW, rest])
+    now = document(
+        "a machine", [Figure("start", "ms", [150], [110]), rest, Figure("new", "ms", [1])]
+    )
+    assert compare(base, now).splitlines()[2:] == [
+        "| start  | 200  | 150 | ms   | -25.0% | +10.0%         |",
+        "| rest   | 0    | 0   | ms   |        |                |",
     ]
 
 
