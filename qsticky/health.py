@@ -22,7 +22,7 @@ class Health:
         self, path: Path, *, check_interval: float, request_timeout: float, clock: Clock
     ) -> None:
         self._path = path
-        # Kept: `pathlib` interns names, and one that is made anew for each write has that table grow.
+        # Kept: `pathlib` interns names, and the table of those grows by each that is made anew.
         self._fresh_file = path.parent / f".{path.name}.new"
         self._check_interval = check_interval
         self._request_timeout = request_timeout
