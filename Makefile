@@ -28,19 +28,19 @@ test-newer: .venv/development ## what asks a real qBittorrent, against newer one
 	@tests/newer-qbittorrent
 
 chaos: .venv/development ## three minutes of random faults, and what became of them
-	$(BIN)/python -m tests.chaos.chaos --seconds 180
+	$(BIN)/python -m tools.chaos.chaos --seconds 180
 
 page-pictures: .venv/development ## the README's pictures of the page, in docs/pictures
-	$(BIN)/python -m tests.browser.pictures
+	$(BIN)/python -m tools.page_pictures
 
 # A copy is built, beside the 500 MB that come with Grafana's library.
-APP := tests/observability/picture/app
+APP := tools/dashboard_picture/app
 BUILT := build/dashboard-picture
 
 dashboard-picture: .venv/development $(BUILT)/node_modules/.package-lock.json ## the same of the dashboard; needs Node and npm
 	@cp $(APP)/* $(BUILT)
 	npm --prefix $(BUILT) run --silent build
-	$(BIN)/python -m tests.observability.picture $(BUILT)
+	$(BIN)/python -m tools.dashboard_picture $(BUILT)
 
 $(BUILT)/node_modules/.package-lock.json: $(APP)/package-lock.json
 	@mkdir -p $(BUILT)
@@ -48,16 +48,16 @@ $(BUILT)/node_modules/.package-lock.json: $(APP)/package-lock.json
 	npm --prefix $(BUILT) ci
 
 soak: .venv/development ## 50,000 syncs, and what has grown
-	$(BIN)/python -m tests.chaos.soak --syncs 50000
+	$(BIN)/python -m tools.chaos.soak --syncs 50000
 
 bench: .venv/development ## speed and memory, beside their floors; bench.json has it for the next
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tools.bench
 
 bench-compare: .venv/development ## the last `make bench` beside an earlier one: BASE=bench-old.json
-	$(BIN)/python -m tests.bench --compare $(BASE)
+	$(BIN)/python -m tools.bench --compare $(BASE)
 
 fleet: .venv/development ## every query of the dashboard, over three hours of a thousand instances
-	$(BIN)/python -m tests.observability.fleet --instances 1000 --hours 3
+	$(BIN)/python -m tools.fleet --instances 1000 --hours 3
 
 coverage: .venv/development ## how much of the package the last `make test` covered, by branch
 	$(BIN)/coverage report --fail-under=95
@@ -88,7 +88,7 @@ format: .venv/development ## put the code into its one format
 	$(BIN)/ruff format .
 
 docs: .venv/development ## write what is made of the code, and of the alerts, anew
-	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/test_troubleshooting.py tests/unit/test_doctor.py \
+	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/check/test_troubleshooting.py tests/unit/check/test_doctor.py \
 	  tests/deploy/test_kubernetes.py::test_the_prometheus_rules_are_those_that_promtool_tests
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

@@ -2,7 +2,7 @@
 
 import sys
 
-# Those of `qsticky.scenarios`, which the daemon need not import.
+# Those of `qsticky.demo.scenarios`, which the daemon need not import.
 SCENARIOS = (
     *("outage", "gluetun-outage", "wrong-password", "ban", "vpn-restart"),
     *("no-port", "rejected", "not-listening", "flapping"),
@@ -71,11 +71,12 @@ def _main(arguments: list[str]) -> int:
 
         return healthcheck.main()
     if command == "check":
-        from qsticky import doctor
+        from qsticky.check import doctor
 
         return doctor.main(as_json=parsed.json)
     if command == "demo":
-        from qsticky import demo, signals
+        from qsticky import signals
+        from qsticky.demo import player as demo
 
         signals.block()
         return demo.main(parsed.scenario, parsed.minutes)

@@ -14,20 +14,22 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from qsticky import __version__, logs, netlink, signals
-from qsticky.clients import make_gluetun, make_qbittorrent
+from qsticky import __version__, signals
 from qsticky.clock import SystemClock
 from qsticky.config import AuthType, Config, is_loopback, misspelt
-from qsticky.health import Health
-from qsticky.http_client import Exchange
-from qsticky.listening import Lookout
-from qsticky.metrics import Metrics
-from qsticky.netlink import InterfaceWatch
-from qsticky.qbittorrent import LoginLimit
-from qsticky.report import SyncReport, Trigger
-from qsticky.server import Certificate, Routes, Server
-from qsticky.synchronizer import Synchronizer
-from qsticky.worker import Worker
+from qsticky.kernel import netlink
+from qsticky.kernel.netlink import InterfaceWatch
+from qsticky.record import logs
+from qsticky.record.health import Health
+from qsticky.record.metrics import Metrics
+from qsticky.services.factory import make_gluetun, make_qbittorrent
+from qsticky.services.http import Exchange
+from qsticky.services.qbittorrent import LoginLimit
+from qsticky.sync.listening import Lookout
+from qsticky.sync.report import SyncReport, Trigger
+from qsticky.sync.synchronizer import Synchronizer
+from qsticky.sync.worker import Worker
+from qsticky.web.server import Certificate, Routes, Server
 
 _TIME_TO_STOP = 0.5
 
@@ -148,7 +150,7 @@ class Daemon:
             )
         }
         if config.gluetun_port_file:
-            from qsticky.portfile import PortFileWatch  # 2 MiB that most do without
+            from qsticky.kernel.port_file_watch import PortFileWatch  # 2 MiB that most do without
 
             watches[f"port file {config.gluetun_port_file}"] = PortFileWatch(
                 config.gluetun_port_file, partial(trigger, Trigger.PORT_FILE)

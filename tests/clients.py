@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from qsticky.clock import Clock
-from qsticky.gluetun import Gluetun, gluetun_service
-from qsticky.http_client import HttpClient, unobserved
-from qsticky.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
+from qsticky.services.gluetun import Gluetun, gluetun_service
+from qsticky.services.http import HttpClient, unobserved
+from qsticky.services.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
 
 _TIMEOUT = 5.0
 

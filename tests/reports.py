@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from qsticky.errors import Reason, SyncError
-from qsticky.qbittorrent import ConnectionStatus
-from qsticky.report import Status, SyncReport, Trigger
+from qsticky.services.qbittorrent import ConnectionStatus
+from qsticky.sync.report import Status, SyncReport, Trigger
 
 ENDED = 1_737_749_293.25  # 2025-01-24T20:08:13.250Z
 

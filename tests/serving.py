@@ -3,7 +3,7 @@
 import contextlib
 import socket
 
-from qsticky.server import Server
+from qsticky.web.server import Server
 
 
 def close(server: Server) -> None:

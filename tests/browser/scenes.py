@@ -9,11 +9,11 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from prometheus_client import CollectorRegistry
 
 from qsticky.errors import Reason
-from qsticky.health import Health
-from qsticky.logs import Event, RecentEvent
-from qsticky.qbittorrent import ConnectionStatus
-from qsticky.report import PortChange, SyncReport
-from qsticky.server import Routes, Server
+from qsticky.record.health import Health
+from qsticky.record.logs import Event, RecentEvent
+from qsticky.services.qbittorrent import ConnectionStatus
+from qsticky.sync.report import PortChange, SyncReport
+from qsticky.web.server import Routes, Server
 from tests.fakes import FakeClock
 from tests.reports import degraded, failing, synced, waiting
 from tests.serving import close

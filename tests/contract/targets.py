@@ -19,7 +19,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from qsticky.simulator import Hang, QBittorrentRelease, QBittorrentSimulator
+from qsticky.demo.simulator import Hang, QBittorrentRelease, QBittorrentSimulator
 from tests.certificates import Certificate
 from tests.real import RealQBittorrent, qbittorrent_binary
 

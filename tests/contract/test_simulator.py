@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from qsticky.simulator import (
+from qsticky.demo.simulator import (
     Answer,
     Disconnect,
     Drip,

@@ -2,7 +2,7 @@
 
 import sys
 
-from qsticky.simulator import GluetunSimulator, QBittorrentSimulator
+from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator
 
 
 def main(key: str, password: str) -> None:

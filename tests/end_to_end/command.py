@@ -16,7 +16,7 @@ from typing import IO, Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from qsticky.report import Trigger
+from qsticky.sync.report import Trigger
 from tests.real import free_port, wait_until
 
 BOUND = 20  # seconds; what is waited for comes within two, where the machine has the time

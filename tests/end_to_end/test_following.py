@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qsticky.simulator import (
+from qsticky.demo.simulator import (
     OLD_PORT_ROUTE,
     PORT_ROUTE,
     GluetunRelease,

@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator
 from qsticky.errors import ErrorKind, Reason, SyncError
-from qsticky.http_client import Exchange, HttpClient
-from qsticky.qbittorrent import LOGIN, Credentials, LoginLimit, QBittorrent, qbittorrent_service
-from qsticky.simulator import GluetunSimulator, QBittorrentSimulator
+from qsticky.services.http import Exchange, HttpClient
+from qsticky.services.qbittorrent import (
+    LOGIN,
+    Credentials,
+    LoginLimit,
+    QBittorrent,
+    qbittorrent_service,
+)
 from tests.contract.targets import (
     API_KEY,
     PASSWORD,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qsticky.simulator import Answer, GluetunRelease, GluetunSimulator
+from qsticky.demo.simulator import Answer, GluetunRelease, GluetunSimulator
 from tests.end_to_end.command import BOUND, assert_failing, assert_recovered
 from tests.end_to_end.conftest import GLUETUN_KEY, Start, WebUI
 from tests.real import free_port, wait_until

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from qsticky import demo
-from qsticky.scenarios import SCENARIOS, Scenario, Stage
-from qsticky.simulator import GluetunSimulator, QBittorrentSimulator
+from qsticky.demo import player as demo
+from qsticky.demo.scenarios import SCENARIOS, Scenario, Stage
+from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator
 from tests.end_to_end.command import BOUND, QSticky
 from tests.real import wait_until
 

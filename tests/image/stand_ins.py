@@ -9,7 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from qsticky.simulator import GluetunSimulator, QBittorrentSimulator, Simulator
+from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator, Simulator
 
 FORWARDED = 41537
 

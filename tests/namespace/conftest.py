@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from qsticky import netlink
+from qsticky.kernel import netlink
 from tests.namespace.netns import Namespace, Vpn
 
 

@@ -15,11 +15,11 @@ from typing import Self
 
 import pytest
 
-from qsticky import netlink
 from qsticky.clock import SystemClock
-from qsticky.listening import Lookout
-from qsticky.simulator import GluetunSimulator
-from qsticky.synchronizer import Synchronizer
+from qsticky.demo.simulator import GluetunSimulator
+from qsticky.kernel import netlink
+from qsticky.sync.listening import Lookout
+from qsticky.sync.synchronizer import Synchronizer
 from tests.clients import gluetun_client, qbittorrent_client
 from tests.contract.targets import Client, Target
 from tests.end_to_end.command import Page, QSticky, qsticky_command

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from qsticky.netlink import Interface, InterfaceWatch, Listener, interface, listeners, listens
+from qsticky.kernel.netlink import (
+    Interface,
+    InterfaceWatch,
+    Listener,
+    interface,
+    listeners,
+    listens,
+)
 from tests.namespace.netns import Namespace, Vpn
 
 pytestmark = pytest.mark.usefixtures("inside")

@@ -14,7 +14,7 @@ from statistics import median
 import pytest
 
 from qsticky.errors import Reason
-from qsticky.report import RebindCause, Status, Trigger
+from qsticky.sync.report import RebindCause, Status, Trigger
 from tests.contract.targets import Target, every_real_one
 from tests.namespace.netns import Namespace
 from tests.namespace.scene import ADDRESS, BOUND, LeapingClock, QStickyInside, Scene

@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qsticky.demo import variables
-from qsticky.scenarios import Stage
-from qsticky.simulator import Answer, GluetunSimulator, Hang, QBittorrentSimulator
+from qsticky.demo.player import variables
+from qsticky.demo.scenarios import Stage
+from qsticky.demo.simulator import Answer, GluetunSimulator, Hang, QBittorrentSimulator
 from tests.end_to_end.command import BOUND, QSticky
 from tests.real import wait_until
 

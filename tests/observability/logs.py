@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qsticky.simulator import GluetunSimulator, QBittorrentSimulator
+from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator
 from tests.end_to_end.command import BOUND, QSticky
 from tests.real import free_port, wait_until
 
@@ -22,7 +22,7 @@ import logging
 import os
 import warnings
 
-from qsticky.synchronizer import Synchronizer
+from qsticky.sync.synchronizer import Synchronizer
 
 
 class Fatal(BaseException):

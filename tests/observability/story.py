@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qsticky.simulator import GluetunSimulator, QBittorrentSimulator
+from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator
 from tests.end_to_end.command import BOUND, QSticky
 from tests.observability.dashboard import View
 from tests.observability.prometheus import Prometheus, Target

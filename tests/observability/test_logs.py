@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from qsticky.errors import Reason
-from qsticky.logs import Event
-from qsticky.metrics import LOG_LEVELS
-from qsticky.report import RebindCause
+from qsticky.record.logs import Event
+from qsticky.record.metrics import LOG_LEVELS
+from qsticky.sync.report import RebindCause
 from tests.end_to_end.command import TIMESTAMP
 from tests.observability import logs
 from tests.observability.logs import Contract, Line

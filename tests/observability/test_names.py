@@ -2,7 +2,7 @@
 
 Metrics, their labels and those labels' values, log events and their fields, and alerts: in the
 dashboard, the rules and their tests, Alloy, Kubernetes, and all that is written for people.
-`tests/unit/test_readme.py` holds the README's tables to the code besides.
+`tests/repository/test_readme.py` holds the README's tables to the code besides.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from qsticky.config import Config
 from qsticky.errors import ErrorKind, Reason
-from qsticky.health import Health
-from qsticky.logs import Event
-from qsticky.metrics import LOG_LEVELS, SERVICES, Metrics
-from qsticky.qbittorrent import ConnectionStatus
-from qsticky.report import RebindCause, Status, Trigger
+from qsticky.record.health import Health
+from qsticky.record.logs import Event
+from qsticky.record.metrics import LOG_LEVELS, SERVICES, Metrics
+from qsticky.services.qbittorrent import ConnectionStatus
+from qsticky.sync.report import RebindCause, Status, Trigger
 from tests.fakes import FakeClock
 from tests.observability import alerts, dashboard, logs, promql
 from tests.observability.promql import Matcher, Selector

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from qsticky import config
-from qsticky.http_client import Exchange
+from qsticky.services.http import Exchange
 
 LONG = 10.0  # seconds, for what takes milliseconds
 

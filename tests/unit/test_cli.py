@@ -10,18 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from qsticky import (
-    __version__,
-    cli,
-    config,
-    daemon,
-    demo,
-    doctor,
-    healthcheck,
-    scenarios,
-    signals,
-    usage,
-)
+from qsticky import __version__, cli, config, daemon, healthcheck, signals, usage
+from qsticky.check import doctor
+from qsticky.demo import player as demo
+from qsticky.demo import scenarios
 
 COMMANDS = ("run", "check", "healthcheck", "demo")
 

@@ -10,7 +10,8 @@ from tests.real import free_port
 
 WITH_A_WORKER_THAT_DIES = """
 import sys
-from qsticky import cli, metrics
+from qsticky import cli
+from qsticky.record import metrics
 
 def record(*_):
     raise LookupError("a mistake of its own")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from qsticky import healthcheck
 from qsticky.clock import SystemClock
 from qsticky.errors import Reason
-from qsticky.health import Health
+from qsticky.record.health import Health
 from tests.reports import degraded, failing, synced, waiting
 
 NOW = datetime(2025, 1, 24, 20, 8, 13, tzinfo=UTC)

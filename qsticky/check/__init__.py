@@ -1,0 +1,1 @@
+"""`qsticky check`: the whole configuration, tried once."""

@@ -1,0 +1,59 @@
+"""Tries what else would reach a WebUI that can't be spoken to: a remedy that was tried works."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from qsticky.check import remedies
+from qsticky.check.findings import Remedy
+from qsticky.config import Config, bracketed, is_loopback
+from qsticky.errors import ErrorKind, ServiceError
+from qsticky.services.factory import make_webui
+from qsticky.services.http import unobserved
+
+
+def status(config: Config, host: str | None = None) -> int:
+    """Ask the WebUI for its version, without a login, and return the answer's status.
+
+    403 is a missing session, 401 a refused Host header (`host`, or the usual one), and 200 where
+    no login is needed. Raises ServiceError.
+    """
+    return make_webui(config, unobserved).request(
+        "GET",
+        "/api/v2/app/version",
+        read=lambda response: response.status,
+        headers={"Host": host.encode()} if host else {},
+    )
+
+
+def past(error: ServiceError, config: Config) -> Sequence[Remedy]:
+    """Find what helps where the WebUI is unreachable: HTTPS or not, or any certificate."""
+    if error.gone:
+        return remedies.address("qbittorrent", 8080, config)
+    if error.kind not in (ErrorKind.TLS, ErrorKind.CONNECTION):
+        return ()
+    other = replace(config, qbittorrent_https=not config.qbittorrent_https)
+    setting = f"QBITTORRENT_HTTPS={str(other.qbittorrent_https).lower()}"
+    if _is_webui(other):
+        return (remedies.for_qsticky(setting, why="This was tried, and works. "),)
+    if _is_webui(replace(config, qbittorrent_https=True, qbittorrent_verify_ssl=False)):
+        return remedies.certificate(config, *([] if config.qbittorrent_https else [setting]))
+    return ()
+
+
+def past_the_host_check(config: Config) -> Sequence[Remedy]:
+    """Find out whether the name or the port in the Host header is refused, and what helps."""
+    if status(config, bracketed(config.qbittorrent_host)) != 401:  # without a port
+        return remedies.either(remedies.port_mapping(config), remedies.VALIDATE_NO_HOST)
+    found = [remedies.server_domain(config), remedies.VALIDATE_NO_HOST]
+    by_address = replace(config, qbittorrent_host="127.0.0.1")
+    if is_loopback(config.qbittorrent_host) and status(by_address) != 401:
+        why = "This was tried, and works. "
+        found.insert(0, remedies.for_qsticky("QBITTORRENT_HOST=127.0.0.1", why=why))
+    return remedies.either(*found)
+
+
+def _is_webui(config: Config) -> bool:
+    try:
+        return status(config) in (200, 401, 403)
+    except ServiceError:
+        return False

@@ -1,0 +1,1 @@
+"""A report's ways out: numbers, a document, log lines."""

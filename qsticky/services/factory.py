@@ -1,0 +1,39 @@
+"""Makes the clients of the two services that the configuration names."""
+
+from qsticky.config import AuthType, Config
+from qsticky.services.gluetun import Gluetun, basic_authorization, gluetun_service
+from qsticky.services.http import HttpClient, Observer
+from qsticky.services.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
+
+
+def make_gluetun(config: Config, observe: Observer) -> Gluetun:
+    """Make the client of the Gluetun that the configuration names."""
+
+    def authorization() -> dict[str, bytes]:
+        if config.gluetun_auth_type is AuthType.BASIC:
+            user, password = config.gluetun_username.reveal(), config.gluetun_password.reveal()
+            return basic_authorization(user, password)
+        if config.gluetun_auth_type is AuthType.APIKEY and config.gluetun_apikey:
+            return {"X-API-Key": config.gluetun_apikey.reveal().encode()}
+        return {}
+
+    http = HttpClient(gluetun_service(config.gluetun_url), config.request_timeout, observe)
+    return Gluetun(http, authorization, config.gluetun_port_file)
+
+
+def make_qbittorrent(config: Config, observe: Observer, limit: LoginLimit) -> QBittorrent:
+    """Make the client of the qBittorrent that the configuration names."""
+    return QBittorrent(
+        make_webui(config, observe),
+        lambda: Credentials(config.qbittorrent_user.reveal(), config.qbittorrent_pass.reveal()),
+        config.qbittorrent_api_key.reveal,
+        limit,
+    )
+
+
+def make_webui(config: Config, observe: Observer) -> HttpClient:
+    """Make the means to speak HTTP or HTTPS to that qBittorrent's WebUI."""
+    ca_file = config.qbittorrent_ca_file
+    verify = config.qbittorrent_verify_ssl and (str(ca_file) if ca_file else True)
+    service = qbittorrent_service(config.qbittorrent_url, verify)
+    return HttpClient(service, config.request_timeout, observe)

@@ -1,0 +1,24 @@
+"""The long runs, a few seconds of each; `make chaos` and `make soak` take minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.chaos.chaos import Chaos
+from tools.chaos.soak import Soak
+
+
+def test_no_promise_is_broken_in_a_little_chaos(tmp_path: Path) -> None:
+    summary = Chaos(tmp_path, seed=7).run(seconds=10)
+    print(summary)
+    assert summary.broken == []
+    assert summary.faults.total() > 0
+    assert summary.told
+
+
+def test_nothing_grows_in_some_hundred_syncs(tmp_path: Path) -> None:
+    # So soon after the start, and with its coverage measured, memory is not at its level yet.
+    summary = Soak(tmp_path, warm_up=200, growth=0.2, within=120).run(syncs=500)
+    print(summary)
+    assert summary.broken == []
+    assert summary.changes > 0

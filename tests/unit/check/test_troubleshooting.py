@@ -1,0 +1,473 @@
+"""Provokes every failure, and holds docs/troubleshooting.md to the sentences that come of it.
+
+`make docs` writes the table anew.
+"""
+
+import contextlib
+import os
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
+
+import pytest
+
+from qsticky import config
+from qsticky.demo.simulator import (
+    OLD_PORT_ROUTE,
+    Answer,
+    Disconnect,
+    GluetunSimulator,
+    Hang,
+    QBittorrentSimulator,
+)
+from qsticky.errors import Reason, SyncError
+from qsticky.kernel.netlink import Interface, Listener
+from qsticky.services.factory import make_gluetun, make_qbittorrent
+from qsticky.services.qbittorrent import LoginLimit
+from qsticky.sync.listening import Lookout
+from qsticky.sync.report import Trigger
+from qsticky.sync.synchronizer import Synchronizer
+from tests import certificates
+from tests.fakes import FakeClock
+
+PAGE = Path(__file__).parents[3] / "docs" / "troubleshooting.md"
+BEGIN, END = "<!-- sentences: begin -->\n", "<!-- sentences: end -->\n"
+TIMEOUT = "1.5"
+KEY = "a-long-random-key"
+TUN0 = Interface("tun0", 7, up=True, addresses=(IPv4Address("10.2.0.2"),))
+
+
+@dataclass
+class Stage:
+    """Gluetun and qBittorrent, both well and in sync, until a symptom changes something."""
+
+    folder: Path
+    gluetun: GluetunSimulator = field(
+        default_factory=lambda: GluetunSimulator(api_key=KEY, ports=[51500])
+    )
+    qbittorrent: QBittorrentSimulator = field(
+        default_factory=lambda: QBittorrentSimulator(listen_port=51500)
+    )
+    clock: FakeClock = field(default_factory=FakeClock)
+    variables: dict[str, str] = field(default_factory=dict)
+    tun0: Interface | None = None
+    listening: bool = True
+    synchronizer: Synchronizer | None = None
+    cleanup: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def interface(self, name: str) -> Interface | None:
+        """The kernel's part: the VPN interface."""
+        return self.tun0 if name == "tun0" else None
+
+    def listeners(self, port: int) -> Sequence[Listener]:
+        """The kernel's part: who listens."""
+        return [Listener(ip_address("0.0.0.0"), port, 0)] if self.listening else []
+
+    def start(self) -> None:
+        """Begin, with what was changed so far."""
+        for simulator in (self.gluetun, self.qbittorrent):
+            self.cleanup.enter_context(simulator)
+
+    def sync(self) -> SyncError | None:
+        """Run one sync and return what it found wrong."""
+        if self.synchronizer is None:
+            environment = {
+                "GLUETUN_HOST": self.gluetun.host,
+                "GLUETUN_PORT": str(self.gluetun.port),
+                "GLUETUN_APIKEY": KEY,
+                "QBITTORRENT_HOST": self.qbittorrent.host,
+                "QBITTORRENT_PORT": str(self.qbittorrent.port),
+                "REQUEST_TIMEOUT": TIMEOUT,
+                **self.variables,
+            }
+            self.cleanup.enter_context(_environment(environment))
+            settings = config.load(self.folder)
+            self.synchronizer = Synchronizer(
+                make_gluetun(settings, lambda _: None),
+                make_qbittorrent(settings, lambda _: None, LoginLimit(self.clock)),
+                lookout=Lookout("tun0", beside=True, kernel=self),
+                port_index=settings.gluetun_port_index,
+                port_grace=settings.port_grace,
+                rebind=settings.qbittorrent_rebind,
+                same_network=True,
+                clock=self.clock,
+                stopping=threading.Event(),
+            )
+        return self.synchronizer.sync([Trigger.INTERVAL]).problem
+
+    def in_words(self, sentence: str) -> str:
+        """Write a sentence with the addresses and times that users know."""
+        ports = {self.gluetun.port: "8000", self.qbittorrent.port: "8080"}
+        for given in ("GLUETUN_PORT", "QBITTORRENT_PORT"):
+            if given in self.variables:
+                ports[int(self.variables[given])] = "8000" if given[0] == "G" else "8080"
+        for actual, usual in ports.items():
+            sentence = sentence.replace(f"127.0.0.1:{actual}", f"localhost:{usual}")
+            sentence = sentence.replace(f"nowhere.invalid:{actual}", f"gluten:{usual}")
+        return sentence.replace(f"{TIMEOUT} s", "10 s")
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("GLUETUN_", "QBITTORRENT_")):
+                patch.delenv(name)
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield
+
+
+Provocation = Callable[[Stage], SyncError | None]
+SYMPTOMS: dict[str, tuple[Reason, Provocation]] = {}
+
+
+def symptom(title: str, reason: Reason) -> Callable[[Provocation], Provocation]:
+    """Enter a way to provoke a failure into the table."""
+
+    def enter(provoke: Provocation) -> Provocation:
+        SYMPTOMS[title] = reason, provoke
+        return provoke
+
+    return enter
+
+
+@symptom("Gluetun is not running", Reason.GLUETUN_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    stage.start()
+    stage.gluetun.stop()
+    return stage.sync()
+
+
+@symptom("Gluetun's name is misspelt", Reason.GLUETUN_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    stage.variables["GLUETUN_HOST"] = "nowhere.invalid"
+    # Where no name server is in reach, the answer takes the resolver's time.
+    stage.variables["REQUEST_TIMEOUT"] = "10"
+    stage.start()
+    return stage.sync()
+
+
+@symptom("A firewall drops what is sent to Gluetun", Reason.GLUETUN_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    full = stage.cleanup.enter_context(socket.socket())
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    for _ in range(2):  # a full queue answers no further connection, as a firewall that drops
+        waiting = stage.cleanup.enter_context(socket.socket())
+        waiting.setblocking(False)
+        waiting.connect_ex(full.getsockname())
+    stage.variables["GLUETUN_PORT"] = str(full.getsockname()[1])
+    stage.start()
+    return stage.sync()
+
+
+@symptom("Gluetun hangs, as while its down command runs", Reason.GLUETUN_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    stage.gluetun.fault = Hang()
+    stage.start()
+    return stage.sync()
+
+
+@symptom("Gluetun's container was recreated", Reason.GLUETUN_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    stage.start()
+    stage.gluetun.stop()
+    stage.sync()
+    stage.clock.advance(120)
+    return stage.sync()
+
+
+@symptom("Gluetun's role lacks the route, or the key is wrong", Reason.GLUETUN_UNAUTHORIZED)
+def _(stage: Stage) -> SyncError | None:
+    stage.gluetun = GluetunSimulator(api_key="another")
+    stage.start()
+    return stage.sync()
+
+
+@symptom("Gluetun 3.41 or later with a role made for 3.40", Reason.GLUETUN_UNAUTHORIZED)
+def _(stage: Stage) -> SyncError | None:
+    stage.gluetun = GluetunSimulator(api_key=KEY, routes=[OLD_PORT_ROUTE])
+    stage.start()
+    return stage.sync()
+
+
+@symptom("Another service answers in Gluetun's place", Reason.GLUETUN_INVALID_RESPONSE)
+def _(stage: Stage) -> SyncError | None:
+    stage.gluetun.fault = Answer(body="<h1>Log in</h1>")
+    stage.start()
+    return stage.sync()
+
+
+@symptom("A proxy in front of Gluetun has an error", Reason.GLUETUN_INVALID_RESPONSE)
+def _(stage: Stage) -> SyncError | None:
+    stage.gluetun.fault = Answer(status=502)
+    stage.start()
+    return stage.sync()
+
+
+@symptom("What Gluetun names is no port", Reason.GLUETUN_INVALID_RESPONSE)
+def _(stage: Stage) -> SyncError | None:
+    stage.gluetun.ports = (70000,)
+    stage.start()
+    return stage.sync()
+
+
+@symptom("Gluetun forwards fewer ports than asked for", Reason.NO_FORWARDED_PORT)
+def _(stage: Stage) -> SyncError | None:
+    stage.variables["GLUETUN_PORT_INDEX"] = "2"
+    stage.start()
+    return stage.sync()
+
+
+@symptom("Gluetun has had no port for longer than PORT_GRACE", Reason.NO_FORWARDED_PORT)
+def _(stage: Stage) -> SyncError | None:
+    stage.gluetun.ports = ()
+    stage.start()
+    stage.sync()
+    stage.clock.advance(300)
+    return stage.sync()
+
+
+@symptom("qBittorrent is not running", Reason.QBITTORRENT_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    stage.start()
+    stage.qbittorrent.stop()
+    return stage.sync()
+
+
+@symptom("qBittorrent hangs", Reason.QBITTORRENT_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent.fault = Hang()
+    stage.start()
+    return stage.sync()
+
+
+@symptom("HTTP is spoken to a WebUI on HTTPS", Reason.QBITTORRENT_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent.fault = Disconnect()  # qBittorrent's own way to answer that
+    stage.start()
+    return stage.sync()
+
+
+@symptom("HTTPS is spoken to a WebUI on HTTP", Reason.QBITTORRENT_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    silent = stage.cleanup.enter_context(socket.socket())  # qBittorrent waits for more, for ever
+    silent.bind(("127.0.0.1", 0))
+    silent.listen()
+    stage.variables |= {
+        "QBITTORRENT_HTTPS": "true",
+        "QBITTORRENT_PORT": str(silent.getsockname()[1]),
+    }
+    stage.start()
+    return stage.sync()
+
+
+@symptom("HTTPS is spoken to a proxy on HTTP", Reason.QBITTORRENT_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    plain = stage.cleanup.enter_context(socket.create_server(("127.0.0.1", 0)))
+    answers = threading.Thread(target=_answer_in_plain, args=(plain,))
+    stage.cleanup.callback(answers.join)
+    answers.start()
+    stage.variables |= {
+        "QBITTORRENT_HTTPS": "true",
+        "QBITTORRENT_PORT": str(plain.getsockname()[1]),
+    }
+    stage.start()
+    return stage.sync()
+
+
+@symptom("The WebUI's certificate is self-signed", Reason.QBITTORRENT_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    return _sync_over_tls(stage)
+
+
+@symptom("The WebUI's certificate has expired", Reason.QBITTORRENT_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    return _sync_over_tls(stage, trusted=True, age=timedelta(days=30))
+
+
+@symptom("The WebUI's certificate is for another name", Reason.QBITTORRENT_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    return _sync_over_tls(stage, trusted=True, name="192.0.2.1")
+
+
+@symptom("The password is wrong", Reason.QBITTORRENT_UNAUTHORIZED)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent = QBittorrentSimulator(password="another")
+    stage.start()
+    return stage.sync()
+
+
+@symptom("The password was wrong four times", Reason.QBITTORRENT_UNAUTHORIZED)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent = QBittorrentSimulator(password="another")
+    stage.start()
+    for minutes in (0, 1, 5, 15):
+        stage.clock.advance(minutes * 60)
+        problem = stage.sync()
+    return problem
+
+
+@symptom("The API key is wrong", Reason.QBITTORRENT_UNAUTHORIZED)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent = QBittorrentSimulator(release="5.2", api_key="qbt_another")
+    stage.variables["QBITTORRENT_API_KEY"] = "qbt_wrong"
+    stage.start()
+    return stage.sync()
+
+
+@symptom("A port is mapped, or the WebUI doesn't know its name", Reason.QBITTORRENT_UNAUTHORIZED)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent.server_domains = "qbittorrent.example"
+    stage.qbittorrent.fault = Answer(status=401, body="Unauthorized", content_type="text/plain")
+    stage.start()
+    return stage.sync()
+
+
+@symptom("qBittorrent has banned this address", Reason.QBITTORRENT_BANNED)
+def _(stage: Stage) -> SyncError | None:
+    stage.start()
+    stage.qbittorrent.banned = True
+    return stage.sync()
+
+
+@symptom("Another service answers in qBittorrent's place", Reason.QBITTORRENT_INVALID_RESPONSE)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent.fault = Answer(body="<h1>Log in</h1>")
+    stage.start()
+    return stage.sync()
+
+
+@symptom("qBittorrent does not keep the port", Reason.PORT_REJECTED)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent.deaf = True
+    stage.gluetun.ports = (51501,)
+    stage.start()
+    return stage.sync()
+
+
+@symptom("Another program has the port", Reason.NOT_LISTENING)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent.busy[51501] = ["10.2.0.2"]
+    stage.gluetun.ports = (51501,)
+    stage.tun0 = TUN0
+    stage.start()
+    return stage.sync()
+
+
+@symptom("No socket on the VPN's interface, and re-opening didn't help", Reason.NOT_LISTENING)
+def _(stage: Stage) -> SyncError | None:
+    stage.tun0, stage.listening = TUN0, False
+    stage.start()
+    return stage.sync()
+
+
+@symptom("The same, with QBITTORRENT_REBIND=false", Reason.NOT_LISTENING)
+def _(stage: Stage) -> SyncError | None:
+    stage.tun0, stage.listening = TUN0, False
+    stage.variables["QBITTORRENT_REBIND"] = "false"
+    stage.start()
+    return stage.sync()
+
+
+@symptom("qBittorrent is disconnected", Reason.NOT_LISTENING)
+def _(stage: Stage) -> SyncError | None:
+    stage.variables["QBITTORRENT_REBIND"] = "false"
+    stage.qbittorrent.connection_status = "disconnected"
+    stage.start()
+    stage.sync()
+    stage.clock.advance(2)
+    return stage.sync()
+
+
+@symptom("The VPN is down", Reason.NOT_LISTENING)
+def _(stage: Stage) -> SyncError | None:
+    stage.tun0 = TUN0
+    stage.start()
+    stage.sync()
+    stage.tun0 = None
+    return stage.sync()
+
+
+def _answer_in_plain(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1024)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def _sync_over_tls(
+    stage: Stage,
+    *,
+    trusted: bool = False,
+    name: str = "127.0.0.1",
+    age: timedelta = timedelta(0),
+) -> SyncError | None:
+    """Sync with a WebUI whose certificate, valid for a day, is this old and for this address."""
+    certificate = stage.folder / "certificate.pem"
+    certificate.write_bytes(b"".join(certificates.make(name, age)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    stage.qbittorrent = QBittorrentSimulator(listen_port=51500, tls_context=context)
+    stage.variables["QBITTORRENT_HTTPS"] = "true"
+    if trusted:
+        stage.variables["QBITTORRENT_CA_FILE"] = str(certificate)
+    stage.start()
+    return stage.sync()
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Reason, str]]:
+    """Provoke each symptom: its reason and sentence, in the addresses that users know."""
+    found = {}
+    for title, (_, provoke) in SYMPTOMS.items():
+        stage = Stage(tmp_path_factory.mktemp("symptom"))
+        with stage.cleanup:
+            problem = provoke(stage)
+            assert problem is not None, title
+            found[title] = problem.reason, stage.in_words(str(problem))
+    return found
+
+
+def test_each_symptom_has_its_reason(sentences: dict[str, tuple[Reason, str]]) -> None:
+    assert {title: reason for title, (reason, _) in sentences.items()} == {
+        title: reason for title, (reason, _) in SYMPTOMS.items()
+    }
+
+
+def test_no_two_symptoms_give_the_same_sentence(
+    sentences: dict[str, tuple[Reason, str]],
+) -> None:
+    assert len({sentence for _, sentence in sentences.values()}) == len(SYMPTOMS)
+
+
+def test_a_sentence_is_one_line_that_names_a_remedy(
+    sentences: dict[str, tuple[Reason, str]],
+) -> None:
+    for _, sentence in sentences.values():
+        assert "\n" not in sentence
+        assert re.search(r"[;,(] ?(?!$)", sentence), sentence
+        assert not sentence.endswith("."), sentence
+
+
+def test_the_page_has_the_sentences_of_the_code(
+    sentences: dict[str, tuple[Reason, str]],
+) -> None:
+    rows = ["| what is wrong | `reason` | `last_error` |", "| --- | --- | --- |"]
+    for title, (reason, sentence) in sentences.items():
+        text = sentence.replace("|", "\\|").replace("<", "&lt;")
+        rows.append(f"| {title} | `{reason}` | {text} |")
+    table = "\n".join(rows) + "\n"
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    written, _, after = rest.partition(END)
+    if os.environ.get("WRITE_DOCS"):
+        PAGE.write_text(before + BEGIN + table + END + after)
+        written = table
+    assert written == table, "the sentences have changed: `make docs` writes the page anew"

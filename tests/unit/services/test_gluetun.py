@@ -1,0 +1,531 @@
+"""How the answers of Gluetun's releases, and its port file, become ports or an error."""
+
+import base64
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import requests
+from requests_mock import Mocker
+
+from qsticky.errors import ErrorKind, Reason, ServiceError
+from qsticky.services.factory import make_gluetun
+from qsticky.services.gluetun import Gluetun, RoleError, Route
+from qsticky.services.http import Exchange
+from tests.unit.conftest import Load
+
+URL = "http://gluetun:8000"
+NEW = "/v1/portforward"
+OLD = "/v1/openvpn/portforwarded"
+IP = "/v1/publicip/ip"
+
+Reply = tuple[int, str]  # a status and a body
+Release = tuple[Reply, Reply]  # how a release answers on the new route and on the old one
+Ask = Callable[[], tuple[int, ...]]
+
+UNAUTHORIZED = (401, "Unauthorized\n")
+MOVED = (301, f'<a href="{NEW}">Moved Permanently</a>.\n\n')
+
+
+def ports_by(release: str, body: str) -> Release:
+    """Return how a release answers to a credential that may ask for the port."""
+    unknown = {"3.38": (400, f"GET {NEW} not found\n"), "3.40": UNAUTHORIZED}
+    if release in unknown:
+        return unknown[release], (200, body)
+    return (200, body), MOVED
+
+
+@pytest.fixture
+def gluetun(load: Load, exchanges: list[Exchange]) -> Gluetun:
+    return make_gluetun(load(GLUETUN_HOST="gluetun", GLUETUN_APIKEY="key"), exchanges.append)
+
+
+@pytest.fixture
+def install(requests_mock: Mocker) -> Callable[[Release], None]:
+    """Has Gluetun answer as a release does; a later one replaces it."""
+
+    def install(release: Release) -> None:
+        for route, (status, body) in zip((NEW, OLD), release, strict=True):
+            headers = {"Location": NEW} if status == 301 else {}
+            requests_mock.get(URL + route, status_code=status, text=body, headers=headers)
+
+    return install
+
+
+Install = Callable[[Release], None]
+
+
+def asked(exchanges: list[Exchange]) -> list[str]:
+    """Return the routes asked since this was last called."""
+    routes = [exchange.operation for exchange in exchanges]
+    exchanges.clear()
+    return routes
+
+
+def failure(gluetun: Gluetun, reason: Reason, kind: ErrorKind) -> str:
+    with pytest.raises(ServiceError) as caught:
+        gluetun.forwarded_ports()
+    assert (caught.value.reason, caught.value.kind) == (reason, kind)
+    assert str(caught.value).startswith(f"Gluetun's control server at {URL} ")
+    return str(caught.value)
+
+
+# Routes
+
+
+@pytest.mark.parametrize("release", ["3.38", "3.40", "3.41", "master"])
+@pytest.mark.parametrize(
+    ("body", "ports"),
+    [
+        ('{"port":0}', ()),
+        ('{"port":0,"ports":[]}', ()),
+        ('{"port":0,"ports":null}', ()),
+        ('{"ports":[]}', ()),
+        ('{"port":5914}', (5914,)),
+        ('{"port":5914,"ports":[5914]}', (5914,)),
+        ('{"port":5914,"ports":null}', (5914,)),
+        ('{"ports":[5914,6000]}', (5914, 6000)),
+        ('{"port":5914,"ports":[5914,6000]}', (5914, 6000)),
+        ('{"ports":[1,65535]}', (1, 65535)),
+    ],
+)
+def test_every_release_names_its_ports(
+    gluetun: Gluetun, install: Install, release: str, body: str, ports: tuple[int, ...]
+) -> None:
+    install(ports_by(release, body + "\n"))
+    assert gluetun.forwarded_ports() == ports
+
+
+@pytest.mark.parametrize(
+    ("release", "first", "then"),
+    [("3.38", [NEW, OLD], [OLD]), ("3.40", [NEW, OLD], [OLD]), ("3.41", [NEW], [NEW])],
+)
+def test_the_route_that_works_is_remembered(
+    gluetun: Gluetun,
+    install: Install,
+    exchanges: list[Exchange],
+    release: str,
+    first: list[str],
+    then: list[str],
+) -> None:
+    install(ports_by(release, '{"port":5914}'))
+    gluetun.forwarded_ports()
+    assert asked(exchanges) == first
+    gluetun.forwarded_ports()
+    assert asked(exchanges) == then
+
+
+@pytest.mark.parametrize("new", ["3.41", "master"])
+@pytest.mark.parametrize("old", ["3.38", "3.40"])
+def test_a_gluetun_may_be_upgraded_and_downgraded_meanwhile(
+    gluetun: Gluetun, install: Install, exchanges: list[Exchange], old: str, new: str
+) -> None:
+    for release, first, second in ((old, NEW, OLD), (new, OLD, NEW), (old, NEW, OLD)):
+        install(ports_by(release, '{"port":5914}'))
+        assert gluetun.forwarded_ports() == (5914,)
+        assert gluetun.forwarded_ports() == (5914,)
+        assert asked(exchanges) == [first, second, second]
+
+
+def test_a_route_that_fails_stays_remembered(
+    gluetun: Gluetun, install: Install, exchanges: list[Exchange]
+) -> None:
+    install(ports_by("3.40", '{"port":5914}'))
+    gluetun.forwarded_ports()
+    install((UNAUTHORIZED, (500, "")))
+    failure(gluetun, Reason.GLUETUN_INVALID_RESPONSE, ErrorKind.HTTP_STATUS)
+    asked(exchanges)
+    install(ports_by("3.40", '{"port":5914}'))
+    gluetun.forwarded_ports()
+    assert asked(exchanges) == [OLD]
+
+
+def test_a_refusal_that_the_other_route_makes_good_is_no_error(
+    gluetun: Gluetun, install: Install, exchanges: list[Exchange]
+) -> None:
+    install(ports_by("3.40", '{"port":5914}'))
+    gluetun.forwarded_ports()
+    assert [exchange.error for exchange in exchanges] == [None, None]
+    assert {exchange.service for exchange in exchanges} == {"gluetun"}
+
+
+@pytest.mark.parametrize(
+    ("release", "route"),
+    [("3.38", Route.UP_TO_3_40), ("3.40", Route.UP_TO_3_40), ("3.41", Route.SINCE_3_41)],
+)
+def test_the_route_that_worked_can_be_told(
+    gluetun: Gluetun, install: Install, release: str, route: Route
+) -> None:
+    install(ports_by(release, '{"port":5914}'))
+    gluetun.forwarded_ports()
+    assert gluetun.route is route
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("release", "lacks"),
+    [((UNAUTHORIZED, MOVED), Route.SINCE_3_41), ((UNAUTHORIZED, UNAUTHORIZED), None)],
+)
+def test_the_route_that_a_role_lacks_is_known_where_the_version_is(
+    gluetun: Gluetun, install: Install, release: Release, lacks: Route | None
+) -> None:
+    install(release)
+    with pytest.raises(RoleError) as caught:
+        gluetun.forwarded_ports()
+    assert caught.value.lacks is lacks
+
+
+def test_a_role_that_lacks_the_new_route_is_told_the_line_to_add(
+    gluetun: Gluetun, install: Install
+) -> None:
+    install((UNAUTHORIZED, MOVED))
+    sentence = failure(gluetun, Reason.GLUETUN_UNAUTHORIZED, ErrorKind.UNAUTHORIZED)
+    assert 'its role lacks the route; add "GET /v1/portforward" to the routes' in sentence
+    assert 'in place of "GET /v1/openvpn/portforwarded"' in sentence
+
+
+@pytest.mark.parametrize(
+    "release",
+    [
+        (UNAUTHORIZED, UNAUTHORIZED),
+        (UNAUTHORIZED, (404, "404 page not found\n")),
+        ((400, "not found\n"), UNAUTHORIZED),
+    ],
+)
+def test_a_bare_401_names_both_routes_with_their_versions(
+    gluetun: Gluetun, install: Install, exchanges: list[Exchange], release: Release
+) -> None:
+    install(release)
+    sentence = failure(gluetun, Reason.GLUETUN_UNAUTHORIZED, ErrorKind.UNAUTHORIZED)
+    assert "answered 401" in sentence
+    assert '"GET /v1/portforward" for Gluetun 3.41 and later' in sentence
+    assert '"GET /v1/openvpn/portforwarded" up to 3.40' in sentence
+    assert "GLUETUN_AUTH_TYPE, GLUETUN_APIKEY" in sentence
+    assert [exchange.error for exchange in exchanges] == [None, ErrorKind.UNAUTHORIZED]
+
+
+def test_a_refusal_is_told_also_when_the_old_route_was_remembered(
+    gluetun: Gluetun, install: Install
+) -> None:
+    install(ports_by("3.40", '{"port":5914}'))
+    gluetun.forwarded_ports()
+    install((UNAUTHORIZED, MOVED))
+    sentence = failure(gluetun, Reason.GLUETUN_UNAUTHORIZED, ErrorKind.UNAUTHORIZED)
+    assert "its role lacks the route" in sentence
+
+
+@pytest.mark.parametrize(
+    ("release", "words"),
+    [
+        (((404, ""), (404, "")), f"answered 404 to GET {NEW} and 404 to GET {OLD}"),
+        (((400, ""), (301, "")), f"answered 400 to GET {NEW} and 301 to GET {OLD}"),
+        (((301, ""), (301, "")), f"answered 301 to GET {NEW} and 301 to GET {OLD}"),
+        (((500, ""), UNAUTHORIZED), f"answered 500 to GET {NEW}"),
+        (((403, ""), UNAUTHORIZED), f"answered 403 to GET {NEW}"),
+        (((204, ""), UNAUTHORIZED), f"answered 204 to GET {NEW}"),
+        (((302, ""), UNAUTHORIZED), f"answered 302 to GET {NEW}"),
+    ],
+)
+def test_another_status_is_another_service(
+    gluetun: Gluetun, install: Install, release: Release, words: str
+) -> None:
+    install(release)
+    sentence = failure(gluetun, Reason.GLUETUN_INVALID_RESPONSE, ErrorKind.HTTP_STATUS)
+    assert words in sentence
+    assert "check that GLUETUN_HOST and GLUETUN_PORT name it, and not a proxy" in sentence
+
+
+# Answers that are none
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "5914",
+        "[5914]",
+        "null",
+        "<html>Log in</html>",
+        '{"port":5914',
+        '{"port":5914,"port":6000}',
+        '{"port":NaN}',
+        '{"port":Infinity}',
+    ],
+)
+def test_a_body_that_is_no_json_object_is_told(
+    gluetun: Gluetun, install: Install, body: str
+) -> None:
+    install(((200, body), UNAUTHORIZED))
+    sentence = failure(gluetun, Reason.GLUETUN_INVALID_RESPONSE, ErrorKind.INVALID_RESPONSE)
+    assert "answered with something that is no JSON object" in sentence
+
+
+@pytest.mark.parametrize("answer", [{}, {"status": "running"}, {"Port": 5914}])
+def test_json_without_a_port_is_told(
+    gluetun: Gluetun, install: Install, answer: Mapping[str, object]
+) -> None:
+    install(((200, json.dumps(answer)), UNAUTHORIZED))
+    sentence = failure(gluetun, Reason.GLUETUN_INVALID_RESPONSE, ErrorKind.INVALID_RESPONSE)
+    assert "answered JSON without a port" in sentence
+
+
+NO_PORTS = [-1, 65536, 10**30, True, False, 5914.0, 0.0, 1e400, "5914", "", None, [5914], {}]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"port": port} for port in NO_PORTS]
+    + [{"ports": [5914, port]} for port in [0, *NO_PORTS]]
+    + [{"ports": ports, "port": 5914} for ports in (0, False, "", {}, {"5914": 1}, "5914", 5914)]
+    + [{"ports": [0]}, {"ports": [False]}, {"port": 0, "ports": [[]]}],
+    ids=str,
+)
+def test_what_is_no_port_is_never_passed_on(
+    gluetun: Gluetun, install: Install, answer: Mapping[str, object]
+) -> None:
+    install(((200, json.dumps(answer).replace("Infinity", "1e400")), UNAUTHORIZED))
+    sentence = failure(gluetun, Reason.GLUETUN_INVALID_RESPONSE, ErrorKind.INVALID_RESPONSE)
+    assert "as ports, which are whole numbers from 1 to 65535" in sentence
+    assert len(sentence) < 400
+
+
+@pytest.mark.parametrize("value", ["[" * 300 + "]" * 300, '"' + "x" * 100_000 + '"', "9" * 4000])
+def test_a_sentence_about_no_port_stays_short(
+    gluetun: Gluetun, install: Install, value: str
+) -> None:
+    install(((200, f'{{"port":{value}}}'), UNAUTHORIZED))
+    sentence = failure(gluetun, Reason.GLUETUN_INVALID_RESPONSE, ErrorKind.INVALID_RESPONSE)
+    assert len(sentence) < 400
+
+
+def test_an_unreachable_gluetun_is_told(gluetun: Gluetun, requests_mock: Mocker) -> None:
+    requests_mock.get(URL + NEW, exc=requests.ConnectionError(ConnectionRefusedError()))
+    sentence = failure(gluetun, Reason.GLUETUN_UNREACHABLE, ErrorKind.CONNECTION)
+    assert "refused the connection" in sentence
+
+
+# Authentication
+
+
+@pytest.mark.parametrize(
+    ("variables", "headers"),
+    [
+        ({"GLUETUN_APIKEY": "kéy"}, {"X-API-Key": "kéy".encode()}),
+        ({"GLUETUN_APIKEY": ""}, {}),
+        (
+            {
+                "GLUETUN_AUTH_TYPE": "basic",
+                "GLUETUN_USERNAME": "me",
+                "GLUETUN_PASSWORD": "sécret:x",
+                "GLUETUN_APIKEY": "key",
+            },
+            {"Authorization": b"Basic " + base64.b64encode("me:sécret:x".encode())},
+        ),
+        ({"GLUETUN_AUTH_TYPE": "none", "GLUETUN_APIKEY": "key"}, {}),
+    ],
+    ids=["apikey", "empty apikey", "basic", "none"],
+)
+def test_each_authentication_sends_its_header_on_both_routes(
+    load: Load,
+    install: Install,
+    requests_mock: Mocker,
+    exchanges: list[Exchange],
+    variables: dict[str, str],
+    headers: dict[str, bytes],
+) -> None:
+    install(ports_by("3.40", '{"port":5914}'))
+    make_gluetun(load(GLUETUN_HOST="gluetun", **variables), exchanges.append).forwarded_ports()
+    assert len(requests_mock.request_history) == 2
+    for request in requests_mock.request_history:
+        names = ("X-API-Key", "Authorization")
+        assert {name: request.headers[name] for name in names if name in request.headers} == headers
+
+
+def test_a_key_that_changes_on_disk_is_sent_anew(
+    load: Load, install: Install, requests_mock: Mocker, tmp_path: Path
+) -> None:
+    install(ports_by("3.41", '{"port":5914}'))
+    key = tmp_path / "gluetun_apikey"
+    key.write_text("first\n")
+    gluetun = make_gluetun(load(tmp_path, GLUETUN_HOST="gluetun"), lambda _: None)
+    gluetun.forwarded_ports()
+    key.write_text("second\n")
+    gluetun.forwarded_ports()
+    sent = [request.headers["X-API-Key"] for request in requests_mock.request_history]
+    assert sent == [b"first", b"second"]
+
+
+# The public address
+
+
+@pytest.mark.parametrize(
+    ("body", "address"),
+    [
+        ('{"public_ip":"203.0.113.7","country":"NL"}', "203.0.113.7"),
+        ('{"public_ip":""}', None),
+        ('{"public_ip":null}', None),
+        ('{"public_ip":1}', None),
+        ("{}", None),
+        ("nonsense", None),
+    ],
+)
+def test_the_public_address_is_told_where_it_is_known(
+    gluetun: Gluetun, requests_mock: Mocker, body: str, address: str | None
+) -> None:
+    mocked = requests_mock.get(URL + IP, text=body)
+    assert [gluetun.public_ip() for _ in range(2)] == [address] * 2
+    assert mocked.call_count == 2
+    assert mocked.request_history[-1].headers["X-API-Key"] == b"key"
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_refused_public_address_is_not_asked_for_until_gluetun_was_away(
+    gluetun: Gluetun,
+    install: Install,
+    requests_mock: Mocker,
+    exchanges: list[Exchange],
+    status: int,
+) -> None:
+    mocked = requests_mock.get(URL + IP, status_code=status)
+    assert [gluetun.public_ip() for _ in range(3)] == [None] * 3
+    assert mocked.call_count == 1
+    assert [exchange.error for exchange in exchanges] == [None]
+    assert gluetun.public_ip_refused
+    requests_mock.get(URL + NEW, exc=requests.ConnectionError(ConnectionRefusedError()))
+    failure(gluetun, Reason.GLUETUN_UNREACHABLE, ErrorKind.CONNECTION)
+    install(ports_by("3.41", '{"port":5914}'))
+    requests_mock.get(URL + IP, text='{"public_ip":"203.0.113.7"}')
+    assert gluetun.public_ip() == "203.0.113.7"
+    assert not gluetun.public_ip_refused
+
+
+def test_a_public_address_that_cannot_be_asked_for_is_no_error(
+    gluetun: Gluetun, requests_mock: Mocker
+) -> None:
+    requests_mock.get(URL + IP, exc=requests.ReadTimeout(TimeoutError()))
+    assert gluetun.public_ip() is None
+    requests_mock.get(URL + IP, text='{"public_ip":"203.0.113.7"}')
+    assert gluetun.public_ip() == "203.0.113.7"
+
+
+# The port file
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "forwarded_port"
+
+
+@pytest.fixture
+def in_file(load: Load, file: Path) -> Ask:
+    """Reads the ports in the file."""
+    return make_gluetun(load(GLUETUN_PORT_FILE=file), lambda _: None).ports_in_file
+
+
+@pytest.mark.parametrize(
+    ("content", "ports"),
+    [
+        (b"5914", (5914,)),
+        (b"5914\n", (5914,)),
+        (b"5914\n6000", (5914, 6000)),
+        (b"5914\r\n6000\r\n", (5914, 6000)),
+        (b" 5914 \n\n", (5914,)),
+        (b"1\n65535", (1, 65535)),
+        (b"\n".join(b"%d" % port for port in range(1, 5001)), tuple(range(1, 5001))),
+        (b"", ()),
+        (b"\n", ()),
+        (b"0", ()),
+        (b"65536", ()),
+        (b"99999", ()),
+        (b"100000", ()),
+        (b"-1", ()),
+        (b"+5914", ()),
+        (b"5914.0", ()),
+        (b"5_914", ()),
+        (b"5914\n0", ()),
+        (b"5914\nport", ()),
+        (b"5914,6000", ()),
+        (b'{"port":5914}', ()),
+        ("٥٩١٤".encode(), ()),
+        (b"5914\0\0\0\0", ()),
+        (b"\xff\xfe5\x009\x00", ()),
+        (b"\0" * 100_000, ()),
+        (b"9" * 100_000, ()),
+    ],
+)
+def test_a_file_of_ports_and_nothing_else_names_ports(
+    in_file: Ask, file: Path, content: bytes, ports: tuple[int, ...]
+) -> None:
+    file.write_bytes(content)
+    assert in_file() == ports
+
+
+def test_a_missing_file_names_no_port(in_file: Ask) -> None:
+    assert in_file() == ()
+
+
+def test_without_a_file_there_is_no_port_in_it(load: Load) -> None:
+    assert make_gluetun(load(), lambda _: None).ports_in_file() == ()
+
+
+def test_a_directory_names_no_port(in_file: Ask, file: Path) -> None:
+    file.mkdir()
+    assert in_file() == ()
+
+
+def test_a_symlink_is_followed_and_a_loop_names_no_port(in_file: Ask, file: Path) -> None:
+    file.symlink_to(file)
+    assert in_file() == ()
+    file.unlink()
+    target = file.with_name("target")
+    file.symlink_to(target)
+    assert in_file() == ()
+    target.write_text("5914")
+    assert in_file() == (5914,)
+
+
+def test_a_file_below_a_file_names_no_port(load: Load, file: Path) -> None:
+    file.write_text("5914")
+    below = make_gluetun(load(GLUETUN_PORT_FILE=file / "port"), lambda _: None)
+    assert below.ports_in_file() == ()
+
+
+@pytest.mark.parametrize("device", [False, True])
+def test_a_fifo_or_a_device_names_no_port_and_holds_nobody(
+    in_file: Ask, file: Path, device: bool
+) -> None:
+    if device:
+        file.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(file)
+    ports: list[tuple[int, ...]] = []
+    reader = threading.Thread(target=lambda: ports.append(in_file()), daemon=True)
+    reader.start()
+    reader.join(5)
+    assert ports == [()]
+
+
+def test_what_is_in_a_fifo_is_left_there(in_file: Ask, file: Path) -> None:
+    os.mkfifo(file)
+    with open(file, "r+b", buffering=0) as fifo:
+        assert in_file() == ()
+        fifo.write(b"5914")
+        assert in_file() == ()
+        assert fifo.read(4) == b"5914"
+
+
+def test_reading_the_file_leaves_nothing_open(in_file: Ask, file: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    os.mkfifo(file)
+    for _ in range(20):
+        in_file()
+    file.unlink()
+    file.mkdir()
+    for _ in range(20):
+        in_file()
+    assert len(os.listdir("/proc/self/fd")) == before

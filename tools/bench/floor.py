@@ -1,0 +1,52 @@
+"""What there is no getting below, as processes of their own: `python -m tools.bench.floor`.
+
+`imports` is a bare interpreter with the run-time dependencies; it prints its resident memory.
+`exchanges` sends the requests of a steady sync with a bare requests session, at a pace, and prints
+what that cost.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+
+def _imports() -> int:
+    import environs  # noqa: F401
+    import prometheus_client  # noqa: F401
+    import pythonjsonlogger  # noqa: F401
+    import requests  # noqa: F401
+    import watchdog  # noqa: F401
+
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1])
+
+
+def _exchanges(gluetun: str, qbittorrent: str, count: int, pace: float) -> tuple[float, float]:
+    """Return the CPU seconds and the wall seconds of one sync's requests, on average."""
+    import requests
+
+    session = requests.Session()
+    user = {"username": "admin", "password": "adminadmin"}
+    session.post(f"{qbittorrent}/api/v2/auth/login", data=user).raise_for_status()
+
+    def exchange() -> None:
+        session.get(f"{gluetun}/v1/portforward").json()
+        session.get(f"{qbittorrent}/api/v2/app/preferences").json()
+        session.get(f"{qbittorrent}/api/v2/transfer/info").json()
+
+    exchange()
+    cpu, wall = time.process_time(), 0.0
+    for _ in range(count):
+        time.sleep(pace)
+        began = time.perf_counter()
+        exchange()
+        wall += time.perf_counter() - began
+    return (time.process_time() - cpu) / count, wall / count
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "imports":
+        print(_imports())
+    else:
+        print(*_exchanges(sys.argv[2], sys.argv[3], int(sys.argv[4]), float(sys.argv[5])))

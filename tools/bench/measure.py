@@ -1,0 +1,355 @@
+"""The measurements: real processes, a real qbittorrent-nox where there is one, the simulator else.
+
+What is measured runs apart from what serves it, so that the CPU time told is its own. Times are
+in milliseconds, memory in MiB.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import requests as bare
+
+from qsticky.demo.simulator import PORT_ROUTE, GluetunSimulator, QBittorrentSimulator
+from qsticky.kernel import netlink
+from tests.end_to_end.command import QSticky
+from tests.real import RealQBittorrent, free_port, wait_until
+from tools.bench.figures import Figure
+from tools.chaos.soak import Soak
+
+MIB = 1024 * 1024
+ROUNDS = 5
+SYNCS = 100
+SOAK_SYNCS = 100_000
+STARTS = 40
+REACTIONS = 100
+PACE = 1.0
+PACED_SYNCS = 20
+REST = 10.0
+CLIENTS = 4
+SCRAPES = 60
+SCRAPE_EVERY = 0.2
+
+
+@dataclass
+class Stage:
+    """Both services, and a running daemon's folder and variables."""
+
+    gluetun: GluetunSimulator
+    qbittorrent: QBittorrentSimulator | RealQBittorrent
+    folder: Path
+    variables: dict[str, object]
+
+    def daemon(self, **others: object) -> QSticky:
+        """Make a daemon of its own folder, not yet started."""
+        folder = self.folder / f"daemon-{len(list(self.folder.iterdir()))}"
+        folder.mkdir()
+        return QSticky(folder, self.variables | others)
+
+
+@contextmanager
+def stage(*, real: bool) -> Iterator[Stage]:
+    """Set both services up; a real qBittorrent where that is asked for and there is one."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        # Without the public address's route, a sync is three requests, as it is beside a VPN.
+        gluetun = stack.enter_context(GluetunSimulator(ports=[free_port()], routes={PORT_ROUTE}))
+        qbittorrent: QBittorrentSimulator | RealQBittorrent
+        if real and shutil.which("qbittorrent-nox"):
+            (folder / "profile").mkdir()
+            qbittorrent = RealQBittorrent(folder / "profile", listen_port=gluetun.ports[0])
+        else:
+            qbittorrent = QBittorrentSimulator(listen_port=gluetun.ports[0])
+        stack.enter_context(qbittorrent)
+        variables: dict[str, object] = {
+            "GLUETUN_HOST": "127.0.0.1",
+            "GLUETUN_PORT": gluetun.port,
+            "GLUETUN_AUTH_TYPE": "none",
+            "QBITTORRENT_HOST": "127.0.0.1",
+            "QBITTORRENT_PORT": qbittorrent.port,
+            "VPN_INTERFACE": "absent0",
+            "CHECK_INTERVAL": 3600,
+        }
+        yield Stage(gluetun, qbittorrent, folder, variables)
+
+
+def qbittorrent_name() -> str:
+    """Name the qBittorrent that is measured with."""
+    program = shutil.which("qbittorrent-nox")
+    if program is None:
+        return "a simulated qBittorrent"
+    environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
+    printed = subprocess.run(
+        [program, "--version"], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    return printed.strip()
+
+
+def memory() -> Iterator[Figure]:
+    """Measure the resident memory of a daemon that has nothing to do any more."""
+    values, floor = [], []
+    for _ in range(ROUNDS):
+        floor.append(int(_floor("imports")) * os.sysconf("SC_PAGE_SIZE") / MIB)
+        with stage(real=True) as scene, scene.daemon() as daemon:
+            daemon.wait_for("synced")
+            for _ in range(SYNCS):
+                daemon.sync()
+            values.append(daemon.metrics()["process_resident_memory_bytes"] / MIB)
+    yield Figure(f"memory, idle after {SYNCS} syncs", "MiB", values, floor, 1.08, 35)
+
+
+def soak() -> Iterator[Figure]:
+    """Measure what very many syncs add to the memory; anything else that grows is an error."""
+    with TemporaryDirectory() as folder:
+        summary = Soak(Path(folder), within=3600, warm_up=SYNCS).run(SOAK_SYNCS)
+    if summary.broken or not (summary.before and summary.after):
+        raise AssertionError(str(summary))
+    values, floor = ([place.memory / MIB] for place in (summary.after, summary.before))
+    yield Figure(f"memory after {SOAK_SYNCS} syncs", "MiB", values, floor, 1.02)
+
+
+def cpu() -> Iterator[Figure]:
+    """Measure a sync's CPU time, and beside it that of its bare requests, at the same pace."""
+    values, floor = [], []
+    with stage(real=True) as scene, stage(real=True) as beside:
+        urls = (beside.gluetun.url, f"http://127.0.0.1:{beside.qbittorrent.port}")
+        for _ in range(ROUNDS):
+            with _floor_process("exchanges", *urls, str(PACED_SYNCS), str(PACE)) as bare_requests:
+                with scene.daemon(CHECK_INTERVAL=PACE) as daemon:
+                    daemon.wait_for("synced")
+                    values.append(_cpu_of_a_sync(daemon, scene.gluetun))
+                floor.append(float(_printed(bare_requests).split()[0]) * 1000)
+    yield Figure("CPU per sync", "ms", values, floor, 1.4)
+
+
+def rest() -> Iterator[Figure]:
+    """Measure the CPU time of a minute in which no sync is due and nobody asks anything."""
+    values = []
+    with stage(real=False) as scene, scene.daemon() as daemon:
+        daemon.wait_for("synced")
+        for _ in range(ROUNDS):
+            began = _cpu_seconds(daemon.pid)
+            time.sleep(REST)
+            values.append((_cpu_seconds(daemon.pid) - began) * 60 / REST * 1000)
+    yield Figure("CPU in a minute without a sync", "ms", values)
+
+
+def start() -> Iterator[Figure]:
+    """Measure the time from the start of the process to a health file that says synced."""
+    values, floor = [], []
+    with stage(real=True) as scene:
+        for _ in range(STARTS):
+            floor.append(_wall(_floor, "imports"))
+            daemon = scene.daemon()
+            try:
+                values.append(_wall(_start_to_synced, daemon))
+            finally:
+                daemon.stop()
+    yield Figure("start to first verified sync", "ms", values, floor, 1.5)
+
+
+def healthcheck() -> Iterator[Figure]:
+    """Measure one health check, wall and CPU time, beside an interpreter that imports json."""
+    walls: tuple[list[float], list[float]] = ([], [])
+    cpus: tuple[list[float], list[float]] = ([], [])
+    with stage(real=False) as scene, scene.daemon() as daemon:
+        daemon.wait_for("synced")
+        check = [sys.executable, "-m", "qsticky", "healthcheck"]
+        for _ in range(STARTS * 2):
+            for index, command in enumerate((check, [sys.executable, "-c", "import json"])):
+                began = time.perf_counter()
+                child = os.posix_spawn(command[0], command, daemon.environment, file_actions=_QUIET)
+                _, status, used = os.wait4(child, 0)
+                assert status == 0, command
+                walls[index].append((time.perf_counter() - began) * 1000)
+                cpus[index].append((used.ru_utime + used.ru_stime) * 1000)
+    yield Figure("health check, wall", "ms", *walls, 1.3)
+    yield Figure("health check, CPU", "ms", *cpus, 1.3)
+
+
+def reaction() -> Iterator[Figure]:
+    """Measure the time from a changed port to the socket that listens on it."""
+    for name in ("port file written", "POST /-/sync"):
+        values: list[list[float]] = []
+        floor: list[list[float]] = []
+        trigger: Callable[[], object]
+        with stage(real=True) as scene:
+            file = scene.folder / "forwarded_port"
+            file.touch()
+            with scene.daemon(GLUETUN_PORT_FILE=file) as daemon, bare.Session() as session:
+                daemon.wait_for("synced")
+                for count in range(ROUNDS * REACTIONS):
+                    if count % REACTIONS == 0:
+                        values.append([])
+                        floor.append([])
+                    floor[-1].append(_wall(_bare_change, session, scene))
+                    port = free_port()
+                    scene.gluetun.ports = (port,)
+                    if name == "port file written":
+                        trigger = partial(file.write_text, str(port))
+                    else:
+                        trigger = partial(daemon.get, "/-/sync", "POST")
+                    values[-1].append(_wall(_until_listening, scene, trigger, port))
+                    daemon.wait_for_port(port)
+        medians, floors = [*map(median, values)], [*map(median, floor)]
+        yield Figure(f"{name}, to the open socket", "ms", medians, floors, most=30)
+        yield Figure(f"{name}, p99", "ms", [*map(_p99, values)], [*map(_p99, floor)], most=60)
+
+
+def requests() -> Iterator[Figure]:
+    """Count what a sync asks when nothing changed, and on how many connections."""
+    with stage(real=False) as scene, scene.daemon() as daemon:
+        daemon.wait_for("synced")
+        daemon.sync()
+        before = daemon.metrics()
+        for _ in range(SYNCS):
+            daemon.sync()
+        after = daemon.metrics()
+        spent = {name: after[name] - before[name] for name in before}
+        asked = sum(n for name, n in spent.items() if name.startswith("qsticky_api_requests_total"))
+        yield Figure("requests per sync", "", [asked / SYNCS], most=3)
+        logins = spent["qsticky_qbittorrent_logins_total"]
+        yield Figure(f"logins in {SYNCS} syncs", "", [logins], most=0)
+        assert isinstance(scene.qbittorrent, QBittorrentSimulator)
+        opened = scene.gluetun.accepted + scene.qbittorrent.accepted
+        yield Figure(f"connections opened for {SYNCS} syncs", "", [opened], most=2)
+
+
+def scrape() -> Iterator[Figure]:
+    """Measure scrapes by several clients at once, and the syncs meanwhile and without them."""
+    with stage(real=False) as scene, scene.daemon(CHECK_INTERVAL=1) as daemon:
+        daemon.wait_for("synced")
+        took: list[list[float]] = []
+        alone, meanwhile = [], []
+        for _ in range(ROUNDS):
+            alone.append(_sync_milliseconds(daemon, lambda: time.sleep(SCRAPES * SCRAPE_EVERY)))
+            meanwhile.append(_sync_milliseconds(daemon, lambda: took.append(_scrapes(daemon.port))))
+    yield Figure(f"scrape, {CLIENTS} clients at once, p99", "ms", [*map(_p99, took)], most=20)
+    yield Figure("sync while scraped so", "ms", meanwhile, alone, 1.1)
+
+
+_QUIET = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+
+
+def _floor(*arguments: str) -> str:
+    with _floor_process(*arguments) as process:
+        return _printed(process)
+
+
+def _floor_process(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tools.bench.floor", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _printed(process: subprocess.Popen[str]) -> str:
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, process.args
+    return printed
+
+
+def _wall(action: Callable[..., object], *arguments: object) -> float:
+    """Return how many milliseconds an action takes."""
+    began = time.perf_counter()
+    action(*arguments)
+    return (time.perf_counter() - began) * 1000
+
+
+def _cpu_of_a_sync(daemon: QSticky, gluetun: GluetunSimulator) -> float:
+    """Return the milliseconds of CPU time that each of the next syncs takes; nobody scrapes it."""
+    first, last = len(gluetun.requests) + 1, len(gluetun.requests) + 1 + PACED_SYNCS
+    wait_until(lambda: len(gluetun.requests) >= first, 60, "a sync")
+    began = _cpu_seconds(daemon.pid)
+    wait_until(lambda: len(gluetun.requests) >= last, 120, f"{PACED_SYNCS} syncs more")
+    return (_cpu_seconds(daemon.pid) - began) / PACED_SYNCS * 1000
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process and of all its threads, in seconds (clock_getcpuclockid)."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def _p99(values: list[float]) -> float:
+    """Return the 99th percentile, by nearest rank."""
+    return sorted(values)[math.ceil(len(values) * 0.99) - 1]
+
+
+def _start_to_synced(daemon: QSticky) -> None:
+    daemon.start()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if daemon.health_file.exists() and daemon.health()["status"] == "synced":
+            return
+        time.sleep(0.001)
+    raise AssertionError(f"not synced within 20 s:\n{daemon.stdout}")
+
+
+def _bare_change(session: bare.Session, scene: Stage) -> None:
+    """Ask Gluetun, and qBittorrent twice: the least that a change of the port takes."""
+    session.get(f"{scene.gluetun.url}/v1/portforward").json()
+    url = f"http://127.0.0.1:{scene.qbittorrent.port}/api/v2"
+    if session.get(f"{url}/app/preferences").status_code == 403:
+        user = {"username": "admin", "password": "adminadmin"}
+        session.post(f"{url}/auth/login", data=user).raise_for_status()
+    wanted = {"json": json.dumps({"listen_port": free_port()})}
+    session.post(f"{url}/app/setPreferences", data=wanted).raise_for_status()
+
+
+def _until_listening(scene: Stage, trigger: Callable[[], object], port: int) -> None:
+    trigger()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if isinstance(scene.qbittorrent, RealQBittorrent):
+            if netlink.listeners(port):
+                return
+        elif scene.qbittorrent.listen_port == port:
+            return
+        time.sleep(0.0005)
+    raise AssertionError(f"nothing listens on {port} after 10 s")
+
+
+def _sync_milliseconds(daemon: QSticky, meanwhile: Callable[[], object]) -> float:
+    """Return how long the syncs took on average while something else went on."""
+    before = daemon.metrics()
+    meanwhile()
+    after = daemon.metrics()
+    name = "qsticky_sync_duration_seconds"
+    seconds = after[f"{name}_sum"] - before[f"{name}_sum"]
+    return seconds / (after[f"{name}_count"] - before[f"{name}_count"]) * 1000
+
+
+def _scrapes(port: int) -> list[float]:
+    """Scrape by several clients at the same moments; return what each scrape took."""
+    took: list[float] = []
+    together = threading.Barrier(CLIENTS)
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        for _ in range(SCRAPES):
+            together.wait()
+            began = time.perf_counter()
+            connection.request("GET", "/metrics")
+            connection.getresponse().read()
+            took.append((time.perf_counter() - began) * 1000)
+            time.sleep(max(0.0, began + SCRAPE_EVERY - time.perf_counter()))
+
+    clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    return took
