@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 STEM = f"qsticky-{qsticky.__version__}"
 SOURCES = {
-    f"qsticky/{path.name}"
-    for path in Path(qsticky.__file__).parent.iterdir()
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "qsticky").rglob("*")
     if path.suffix in (".py", ".typed")
 }
 
