@@ -16,15 +16,16 @@ class Reason(StrEnum):
     QBITTORRENT_INVALID_RESPONSE = "qbittorrent_invalid_response"
     PORT_REJECTED = "port_rejected"
     NOT_LISTENING = "not_listening"
+    PORT_CLOSED = "port_closed"
     INTERNAL = "internal"
 
     @property
-    def heals_with_time(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether trying again soon may help, without anybody changing anything."""
-        return self in _HEALS_WITH_TIME
+        return self in _TRANSIENT
 
 
-_HEALS_WITH_TIME = {
+_TRANSIENT = {
     Reason.GLUETUN_UNREACHABLE,
     Reason.GLUETUN_INVALID_RESPONSE,
     Reason.QBITTORRENT_UNREACHABLE,

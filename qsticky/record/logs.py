@@ -30,6 +30,8 @@ _CAUSES = {
     RebindCause.PORT_FILE: "the port file was written anew",
     RebindCause.REQUEST: "was asked for",
     RebindCause.DISCONNECTED: "qBittorrent was disconnected",
+    RebindCause.PORT_CLOSED: "the port was closed from outside",
+    RebindCause.STARTUP: "qBittorrent's log says nothing about now",
 }
 _NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 

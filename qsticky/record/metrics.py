@@ -143,7 +143,7 @@ class Metrics:
             self._current_port.set(report.current_port)
         self._in_sync.set(report.in_sync)
         self._healthy.set(report.status.healthy)
-        self._up["gluetun"].set(report.gluetun_up)
+        self._up["gluetun"].set(report.gluetun_up is True)
         self._up["qbittorrent"].set(report.qbittorrent_up)
         for status in ConnectionStatus:
             self._connection_status.labels(status).set(status is report.connection_status)

@@ -90,7 +90,7 @@ class Worker:
 
     def _plan(self, report: SyncReport) -> tuple[float, Trigger]:
         """Decide how many seconds to wait for the next sync, and what that one is run for."""
-        if report.failure and report.failure.reason.heals_with_time:
+        if report.failure and report.failure.reason.is_transient:
             pause = 2.0**self._failures * self._jitter()
             self._failures = min(self._failures + 1, 20)  # enough for any interval
             if pause < self._check_interval:

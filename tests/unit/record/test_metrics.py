@@ -84,6 +84,7 @@ qsticky_sync_failures_total{reason="qbittorrent_banned"} 0.0
 qsticky_sync_failures_total{reason="qbittorrent_invalid_response"} 0.0
 qsticky_sync_failures_total{reason="port_rejected"} 0.0
 qsticky_sync_failures_total{reason="not_listening"} 0.0
+qsticky_sync_failures_total{reason="port_closed"} 0.0
 qsticky_sync_failures_total{reason="internal"} 0.0
 # HELP qsticky_port_changes_total Verified port changes.
 # TYPE qsticky_port_changes_total counter
@@ -102,6 +103,8 @@ qsticky_rebinds_total{cause="address_changed"} 0.0
 qsticky_rebinds_total{cause="port_file"} 0.0
 qsticky_rebinds_total{cause="request"} 0.0
 qsticky_rebinds_total{cause="disconnected"} 0.0
+qsticky_rebinds_total{cause="port_closed"} 0.0
+qsticky_rebinds_total{cause="startup"} 0.0
 # HELP qsticky_forwarded_port_losses_total Times that Gluetun's forwarded port went away.
 # TYPE qsticky_forwarded_port_losses_total counter
 qsticky_forwarded_port_losses_total 0.0
@@ -238,6 +241,7 @@ LABELS = {
         "qbittorrent_invalid_response",
         "port_rejected",
         "not_listening",
+        "port_closed",
         "internal",
     },
     "reason of a request": {
@@ -255,6 +259,8 @@ LABELS = {
         "port_file",
         "request",
         "disconnected",
+        "port_closed",
+        "startup",
     },
     "status": {"connected", "firewalled", "disconnected"},
 }
