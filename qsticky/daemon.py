@@ -18,7 +18,7 @@ from qsticky import __version__, signals
 from qsticky.clock import SystemClock
 from qsticky.config import AuthType, Config, is_loopback, misspelt
 from qsticky.kernel import netlink
-from qsticky.kernel.netlink import InterfaceWatch
+from qsticky.kernel.interface_watch import InterfaceWatch
 from qsticky.record import logs
 from qsticky.record.health import Health
 from qsticky.record.metrics import Metrics

@@ -315,7 +315,7 @@ class Doctor:
         if interface is None:
             yield self._missing_interface()
             return
-        if not interface.visible:
+        if not interface.usable:
             down = f"{name} is there, but down or without an address: the VPN is not up"
             yield LISTENING.failed("interface", down, remedies.LOG_OF_GLUETUN)
             return

@@ -76,7 +76,7 @@ class Lookout:
     def visible_interface(self) -> Interface | None:
         """The interface, if qBittorrent's sockets on it can be seen from here."""
         interface = self.interface() if self._beside else None
-        return interface if interface and interface.visible else None
+        return interface if interface and interface.usable else None
 
     def interface(self) -> Interface | None:
         """The interface of that name; None also where the kernel refuses to tell."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from qsticky.kernel import netlink
+from qsticky.kernel import messages
 from tests.namespace.netns import Namespace, Vpn
 
 
@@ -25,6 +25,6 @@ def vpn(namespace: Namespace) -> Iterator[Vpn]:
 @pytest.fixture
 def inside(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> Namespace:
     """Let the netlink and HTTP calls of the test's own process go to the namespace."""
-    monkeypatch.setattr(netlink, "socket", namespace.socket_module())
+    monkeypatch.setattr(messages, "socket", namespace.socket_module())
     monkeypatch.setattr("urllib3.util.connection.create_connection", namespace.create_connection)
     return namespace

@@ -226,7 +226,7 @@ class Scene:
     def listens(self) -> bool:
         """Whether a socket for the port takes what comes in on tun0, by the kernel's word."""
         interface = netlink.interface("tun0")
-        if interface is None or not interface.visible:
+        if interface is None or not interface.usable:
             return False
         return netlink.listens(netlink.listeners(self.port), interface)
 

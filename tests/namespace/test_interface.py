@@ -1,5 +1,6 @@
 """The kernel's word on a real tun device, as Gluetun makes, deletes and makes it again."""
 
+import os
 import re
 import socket
 import threading
@@ -9,14 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from qsticky.kernel.netlink import (
-    Interface,
-    InterfaceWatch,
-    Listener,
-    interface,
-    listeners,
-    listens,
-)
+from qsticky.kernel.interface_watch import InterfaceWatch
+from qsticky.kernel.netlink import Interface, Listener, PortSockets, interface, listens, sockets
 from tests.namespace.netns import Namespace, Vpn
 
 pytestmark = pytest.mark.usefixtures("inside")
@@ -44,7 +39,7 @@ class Calls:
     @property
     def sees_it(self) -> bool:
         """Whether the interface was visible at the last call."""
-        return self.seen is not None and self.seen.visible
+        return self.seen is not None and self.seen.usable
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait for the call after which the condition holds."""
@@ -76,6 +71,22 @@ def listening(namespace: Namespace, address: str, device: str | None = None) -> 
     return listener
 
 
+def who_listens() -> tuple[Listener, ...]:
+    return sockets(PORT).listeners
+
+
+def inode_of(opened: socket.socket) -> int:
+    return os.fstat(opened.fileno()).st_ino
+
+
+def by_proc(namespace: Namespace, inode: int) -> tuple[int, int]:
+    """Look a socket's inode up in /proc; return its owner's user id, and the inode."""
+    tables = namespace.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"]).stdout
+    lines = [line.split() for line in tables.splitlines()]
+    ((uid, found),) = [(line[7], line[9]) for line in lines if line[9] == str(inode)]
+    return int(uid), int(found)
+
+
 def present() -> Interface:
     found = interface("tun0")
     assert found is not None
@@ -89,15 +100,15 @@ def test_a_tun_device_is_visible_once_it_has_an_address_and_its_link_is_up(vpn: 
     assert interface("tun0") is None
     vpn.create()
     made = present()
-    assert (made.up, made.addresses, made.visible) == (False, (), False)
+    assert (made.up, made.addresses, made.usable) == (False, (), False)
     vpn.add_address("10.2.0.2/32")
     addressed = present()
-    assert (addressed.up, addressed.addresses, addressed.visible) == (False, (ADDRESS,), False)
+    assert (addressed.up, addressed.addresses, addressed.usable) == (False, (ADDRESS,), False)
     vpn.link_up()
     upped = present()
-    assert (upped.up, upped.addresses, upped.visible) == (True, (ADDRESS,), True)
+    assert (upped.up, upped.addresses, upped.usable) == (True, (ADDRESS,), True)
     vpn.link_down()
-    assert not present().visible
+    assert not present().usable
     vpn.down()
     assert interface("tun0") is None
 
@@ -108,10 +119,10 @@ def test_a_link_that_is_up_before_its_address_is_not_visible_yet(namespace: Name
         vpn.link_up()
         found = present()
         assert found.up
-        assert not found.visible  # whatever link-local address the kernel gave it by itself
+        assert not found.usable  # whatever link-local address the kernel gave it by itself
         vpn.down()
         vpn.up()
-        assert present().visible
+        assert present().usable
 
 
 def test_an_interface_made_again_has_another_index(vpn: Vpn) -> None:
@@ -140,7 +151,7 @@ def test_a_tun_device_that_nobody_holds_open_is_not_visible(namespace: Namespace
     namespace.run(["ip", "link", "set", "tun0", "up"])
     found = present()
     assert found.addresses == (ADDRESS,)
-    assert not found.visible
+    assert not found.usable
 
 
 # --- who listens
@@ -153,12 +164,13 @@ def test_a_socket_on_the_interface_or_the_wildcard_listens(
 ) -> None:
     vpn.up()
     found = present()
-    with listening(namespace, address, device):
+    with listening(namespace, address, device) as opened:
         bound_to = found.index if device else 0
-        assert listeners(PORT) == (Listener(ip_address(address), PORT, bound_to),)
-        assert listens(listeners(PORT), found)
-        assert listeners(PORT + 1) == ()
-    assert not listens(listeners(PORT), found)
+        owner = by_proc(namespace, inode_of(opened))
+        assert who_listens() == (Listener(ip_address(address), PORT, bound_to, False, *owner),)
+        assert listens(who_listens(), found)
+        assert sockets(PORT + 1) == PortSockets()
+    assert not listens(who_listens(), found)
 
 
 def test_a_socket_on_the_loopback_does_not_listen_on_the_interface(
@@ -167,8 +179,8 @@ def test_a_socket_on_the_loopback_does_not_listen_on_the_interface(
     vpn.up()
     found = present()
     with listening(namespace, "127.0.0.1"), listening(namespace, "::1"):
-        assert len(listeners(PORT)) == 2
-        assert not listens(listeners(PORT), found)
+        assert len(who_listens()) == 2
+        assert not listens(who_listens(), found)
 
 
 def test_a_socket_bound_to_the_deleted_interface_is_told_from_a_live_one(
@@ -181,16 +193,17 @@ def test_a_socket_bound_to_the_deleted_interface_is_told_from_a_live_one(
     vpn.up()
     second = present()
     with stale:
-        assert listeners(PORT) == (Listener(ADDRESS, PORT, first.index),)
-        assert not listens(listeners(PORT), second)
+        (found,) = who_listens()
+        assert (found.address, found.interface_index) == (ADDRESS, first.index)
+        assert not listens([found], second)
 
         # /proc shows it as if it lived: nothing in its line differs from a live one's.
         table = namespace.run(["cat", "/proc/net/tcp"]).stdout
         assert re.search(r"^ *\d+: 0200020A:C92C 00000000:0000 0A ", table, re.MULTILINE)
 
         with listening(namespace, "10.2.0.2", "tun0"):
-            assert len(listeners(PORT)) == 2
-            assert listens(listeners(PORT), second)
+            assert len(who_listens()) == 2
+            assert listens(who_listens(), second)
 
 
 # --- the watch

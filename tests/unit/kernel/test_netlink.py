@@ -1,27 +1,30 @@
-"""What can be known of the kernel's word without a namespace of one's own."""
+"""What the kernel says of interfaces and sockets, as far as that can be seen on the loopback."""
 
 import errno
 import os
+import re
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import pytest
 
-from qsticky.kernel import netlink
+from qsticky.kernel import messages
 from qsticky.kernel.netlink import (
+    Connection,
     Interface,
-    InterfaceWatch,
     Listener,
+    PortSockets,
     interface,
-    listeners,
     listens,
+    sockets,
 )
+from tests.real import wait_until
 
 IPV4 = ip_address("10.2.0.2")
 IPV6 = ip_address("fd7d::2")
@@ -31,6 +34,8 @@ PORT = 51500
 
 NLMSG_ERROR, NLMSG_DONE, SOCK_DIAG_BY_FAMILY = 2, 3, 20
 NLM_F_DUMP_INTR = 0x10
+
+SOON = 5.0  # seconds, for what takes milliseconds
 
 Kernel = Callable[..., list[socket.socket]]
 
@@ -43,38 +48,56 @@ def status(number: int) -> bytes:
     return struct.pack("=i", -number)
 
 
-def diagnosis(address: str, port: int, index: int = 0) -> bytes:
+def diagnosis(address: str, port: int, index: int = 0, uid: int = 0, inode: int = 0) -> bytes:
     """One listening IPv4 socket as sock_diag tells it."""
     ports = struct.pack("!HH", port, 0)
     packed = ip_address(address).packed.ljust(32, b"\0")
-    return struct.pack("=4B", 2, 10, 0, 0) + ports + packed + struct.pack("=I28x", index)
+    numbers = struct.pack("=I20xII", index, uid, inode)
+    return struct.pack("=4B", 2, 10, 0, 0) + ports + packed + numbers
 
 
 @pytest.fixture
-def sockets() -> Iterator[ExitStack]:
+def opened() -> Iterator[ExitStack]:
+    """Close in the end what a test opened."""
     with ExitStack() as stack:
         yield stack
 
 
 @pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch, sockets: ExitStack) -> Kernel:
+def kernel(monkeypatch: pytest.MonkeyPatch, opened: ExitStack) -> Kernel:
     """Answer each request with the given datagrams; tells the sockets the requests came by."""
 
     def answers(*datagrams: bytes) -> list[socket.socket]:
         asked: list[socket.socket] = []
 
-        def opened(*_: object) -> socket.socket:
+        def open_socket(*_: object) -> socket.socket:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            asked.append(sockets.enter_context(theirs))
+            asked.append(opened.enter_context(theirs))
             for datagram in datagrams:
                 theirs.send(datagram)
             ours.settimeout(0.05)
             return ours
 
-        monkeypatch.setattr(netlink, "_open", opened)
+        monkeypatch.setattr(messages, "open_socket", open_socket)
         return asked
 
     return answers
+
+
+def proc_counters(name: str) -> tuple[int, int]:
+    """Read the bytes that an interface received and transmitted."""
+    found = re.search(rf"^ *{name}: *(.*)$", Path("/proc/net/dev").read_text(), re.MULTILINE)
+    assert found
+    numbers = [int(number) for number in found[1].split()]
+    return numbers[0], numbers[8]
+
+
+def inode_of(opened: socket.socket) -> int:
+    return os.fstat(opened.fileno()).st_ino
+
+
+def inode(listener: Listener) -> int:
+    return listener.inode
 
 
 def descriptors() -> set[str]:
@@ -90,7 +113,7 @@ def test_the_loopback_is_up_and_has_its_address() -> None:
     assert found.index == socket.if_nametoindex("lo")
     assert found.up
     assert ip_address("127.0.0.1") in found.addresses
-    assert found.visible
+    assert found.usable
 
 
 @pytest.mark.parametrize("name", ["absent0", "a-name-of-more-than-15-bytes", ""])
@@ -99,13 +122,51 @@ def test_an_interface_that_does_not_exist_is_none(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("up", "addresses", "visible"),
+    ("up", "addresses", "usable"),
     [(True, (IPV4,), True), (True, (), False), (False, (IPV4,), False)],
 )
-def test_an_interface_is_visible_when_it_is_up_and_has_an_address(
-    up: bool, addresses: tuple[IPv4Address | IPv6Address, ...], visible: bool
+def test_an_interface_is_usable_when_it_is_up_and_has_an_address(
+    up: bool, addresses: tuple[IPv4Address | IPv6Address, ...], usable: bool
 ) -> None:
-    assert Interface("tun0", 7, up, addresses).visible is visible
+    assert Interface("tun0", 7, up, addresses).usable is usable
+
+
+@pytest.mark.parametrize(
+    ("addresses", "expected"),
+    [((IPV6, IPV4), (IPV4,)), ((IPV6,), (IPV6,)), ((), ())],
+)
+def test_a_port_is_forwarded_to_its_ipv4_address_or_else_to_its_ipv6_one(
+    addresses: tuple[IPv4Address | IPv6Address, ...],
+    expected: tuple[IPv4Address | IPv6Address, ...],
+) -> None:
+    assert Interface("tun0", 7, up=True, addresses=addresses).vpn_addresses == expected
+
+
+def test_the_bytes_through_an_interface_are_those_that_proc_counts(opened: ExitStack) -> None:
+    sender = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    before = proc_counters("lo")
+    sender.sendto(bytes(1000), ("127.0.0.1", 9))
+    found = interface("lo")
+    after = proc_counters("lo")
+    assert found is not None
+    assert found.received_bytes is not None
+    assert found.transmitted_bytes is not None
+    assert before[0] + 1000 < found.received_bytes <= after[0]
+    assert before[1] + 1000 < found.transmitted_bytes <= after[1]
+
+
+def test_bytes_make_no_other_interface_of_it() -> None:
+    assert replace(TUN, received_bytes=1, transmitted_bytes=2) == TUN
+
+
+def test_where_the_kernel_tells_no_counters_they_are_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As gVisor's does."""
+    monkeypatch.setattr(messages, "attributes", lambda *_: {})
+    found = interface("lo")
+    assert found is not None
+    assert (found.received_bytes, found.transmitted_bytes) == (None, None)
 
 
 # --- who listens
@@ -122,65 +183,69 @@ def test_an_interface_is_visible_when_it_is_up_and_has_an_address(
     ],
 )
 def test_a_listening_socket_is_found_by_its_port(
-    family: socket.AddressFamily, address: str, dual_stack: bool, sockets: ExitStack
+    family: socket.AddressFamily, address: str, dual_stack: bool, opened: ExitStack
 ) -> None:
-    server = sockets.enter_context(
+    server = opened.enter_context(
         socket.create_server((address, 0), family=family, dualstack_ipv6=dual_stack)
     )
     port = server.getsockname()[1]
     ipv6_only = family == socket.AF_INET6 and not dual_stack
-    assert listeners(port) == (Listener(ip_address(address), port, 0, ipv6_only),)
+    owner = os.getuid() or 1234
+    os.fchown(server.fileno(), owner, -1)
+    expected = Listener(ip_address(address), port, 0, ipv6_only, uid=owner, inode=inode_of(server))
+    assert sockets(port) == PortSockets((expected,), ())
 
 
-def test_connections_and_sockets_that_do_not_listen_are_left_out(sockets: ExitStack) -> None:
-    server = sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
-    port = server.getsockname()[1]
-    sockets.enter_context(socket.create_connection(("127.0.0.1", port)))
-    connection, _ = server.accept()
-    sockets.enter_context(connection)
-    server.close()
-    assert listeners(port) == ()
-
-
-def test_nobody_listens_on_a_port_that_is_bound_only(sockets: ExitStack) -> None:
-    bound = sockets.enter_context(socket.socket())
+def test_nobody_listens_on_a_port_that_is_bound_only(opened: ExitStack) -> None:
+    bound = opened.enter_context(socket.socket())
     bound.bind(("127.0.0.1", 0))
-    assert listeners(bound.getsockname()[1]) == ()
+    assert sockets(bound.getsockname()[1]) == PortSockets()
 
 
-def test_all_sockets_on_a_port_are_found(sockets: ExitStack) -> None:
-    first = sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_there_is_no_socket_on_what_is_no_port(port: int, opened: ExitStack) -> None:
+    """QBittorrent stores such; the kernel would take 0 for any port."""
+    opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+    assert sockets(port) == PortSockets()
+
+
+def test_all_sockets_on_a_port_are_found(opened: ExitStack) -> None:
+    first = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
     port = first.getsockname()[1]
     addresses = [f"127.0.{number}.1" for number in range(1, 200)]
     for address in addresses:  # more than the kernel tells in one datagram
-        sockets.enter_context(socket.create_server((address, port)))
-    found = [str(listener.address) for listener in listeners(port)]
+        opened.enter_context(socket.create_server((address, port)))
+    found = [str(listener.address) for listener in sockets(port).listeners]
     assert sorted(found) == sorted(["127.0.0.1", *addresses])
 
 
 def test_proc_tells_the_same_where_sock_diag_is_refused(
-    monkeypatch: pytest.MonkeyPatch, sockets: ExitStack
+    monkeypatch: pytest.MonkeyPatch, opened: ExitStack
 ) -> None:
-    first = sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
+    first = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
     port = first.getsockname()[1]
-    sockets.enter_context(socket.create_server(("127.1.2.3", port)))
-    sockets.enter_context(socket.create_server(("::1", port), family=socket.AF_INET6))
-    sockets.enter_context(socket.create_connection(("127.0.0.1", port)))
-    told = listeners(port)
-    assert len(told) == 3
+    opened.enter_context(socket.create_server(("127.1.2.3", port)))
+    both = socket.create_server(("::1", port), family=socket.AF_INET6)
+    opened.enter_context(both)
+    opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+    opened.enter_context(socket.create_connection(("::1", port)))
+    opened.enter_context(both.accept()[0])
+    told = sockets(port)
+    assert (len(told.listeners), len(told.connections)) == (3, 2)
 
-    def refuse(*_: object) -> socket.socket:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EPERM, "refused")
 
-    monkeypatch.setattr(netlink, "_open", refuse)
-    told_by_proc = listeners(port)
-    assert len(told_by_proc) == 3
-    assert {listener.address for listener in told_by_proc} == {one.address for one in told}
-    assert {listener.interface_index for listener in told_by_proc} == {0}
+    monkeypatch.setattr(messages, "open_socket", refuse)
+    told_by_proc = sockets(port)
+    unknown = [replace(one, interface_index=None, ipv6_only=None) for one in told.listeners]
+    assert sorted(told_by_proc.listeners, key=inode) == sorted(unknown, key=inode)
+    assert sorted(told_by_proc.connections, key=str) == sorted(told.connections, key=str)
     with pytest.raises(PermissionError):
         interface("lo")
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(PermissionError):
-        InterfaceWatch("lo", lambda: None).start()
+        sockets(port)
 
 
 @pytest.mark.parametrize(
@@ -192,21 +257,94 @@ def test_proc_tells_the_same_where_sock_diag_is_refused(
     ],
 )
 def test_a_refused_dump_is_not_taken_for_nobody_listening(
-    refusal: bytes, kernel: Kernel, sockets: ExitStack
+    refusal: bytes, kernel: Kernel, opened: ExitStack
 ) -> None:
-    server = sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
+    server = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
     port = server.getsockname()[1]
     kernel(refusal)
-    assert listeners(port) == (Listener(ip_address("127.0.0.1"), port, 0),)
+    (listener,) = sockets(port).listeners
+    assert (listener.address, listener.interface_index) == (ip_address("127.0.0.1"), None)
 
 
-def test_only_listening_sockets_of_that_port_are_asked_for(kernel: Kernel) -> None:
+def test_one_dump_a_family_asks_for_the_sockets_of_that_port(kernel: Kernel) -> None:
     asked = kernel(message(NLMSG_DONE, status(0)))
-    assert listeners(PORT) == ()
+    assert sockets(PORT) == PortSockets()
     for asking, family in zip(asked, (socket.AF_INET, socket.AF_INET6), strict=True):
         request = asking.recv(1000)
-        assert struct.unpack_from("=BBxxI", request, 16) == (family, socket.IPPROTO_TCP, 1 << 10)
+        assert struct.unpack_from("=BBxx", request, 16) == (family, socket.IPPROTO_TCP)
         assert struct.unpack_from("!H", request, 24) == (PORT,)
+
+
+# --- who came in
+
+
+@pytest.fixture(params=["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def server(request: pytest.FixtureRequest, opened: ExitStack) -> socket.socket:
+    """Listen on an address; the last one's sockets are IPv6 ones that talk IPv4."""
+    if request.param == "::ffff:127.0.0.1":
+        mapped = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        return opened.enter_context(mapped)
+    family = socket.AF_INET6 if request.param == "::1" else socket.AF_INET
+    return opened.enter_context(socket.create_server((request.param, 0), family=family))
+
+
+def established(port: int) -> int:
+    return sum(connection.established for connection in sockets(port).connections)
+
+
+def test_a_connection_is_told_of_at_its_own_port_only(
+    server: socket.socket, opened: ExitStack
+) -> None:
+    name, port, *_ = server.getsockname()
+    peer = opened.enter_context(
+        socket.create_connection(("127.0.0.1" if name == "::" else name, port))
+    )
+    accepted = opened.enter_context(server.accept()[0])
+    assert accepted.getsockname()[1] == port
+    local, peer_port, *_ = peer.getsockname()
+    (connection,) = sockets(port).connections
+    assert connection == Connection(ip_address(local), ip_address(local), peer_port, True)
+    assert sockets(peer_port).listeners == ()
+
+
+def test_a_connection_that_our_side_closed_is_told_of_and_no_longer_established(
+    server: socket.socket, opened: ExitStack
+) -> None:
+    name, port, *_ = server.getsockname()
+    peer = opened.enter_context(
+        socket.create_connection(("127.0.0.1" if name == "::" else name, port))
+    )
+    server.accept()[0].close()
+    (waiting_for_the_peer,) = sockets(port).connections
+    assert not waiting_for_the_peer.established
+    peer.close()
+    assert sockets(port).connections == (waiting_for_the_peer,)  # in TIME_WAIT
+
+
+def test_a_connection_that_the_peer_closed_is_told_of_until_ours_is_closed(
+    server: socket.socket, opened: ExitStack
+) -> None:
+    name, port, *_ = server.getsockname()
+    peer = socket.create_connection(("127.0.0.1" if name == "::" else name, port))
+    accepted = opened.enter_context(server.accept()[0])
+    peer.close()
+    wait_until(lambda: not established(port), SOON, "the peer's end to arrive")
+    assert len(sockets(port).connections) == 1
+    accepted.close()
+    wait_until(lambda: not sockets(port).connections, SOON, "the connection to go")
+
+
+def test_what_goes_out_from_the_port_is_not_told_of_before_it_is_connected(
+    opened: ExitStack,
+) -> None:
+    silent = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+    opened.enter_context(socket.create_connection(silent.getsockname()))  # its queue is full now
+    going = opened.enter_context(socket.socket())
+    going.setblocking(False)
+    going.bind(("127.0.0.1", 0))
+    going.connect_ex(silent.getsockname())
+    assert re.search(rf":{going.getsockname()[1]:04X} \S+ 02 ", Path("/proc/net/tcp").read_text())
+    assert sockets(going.getsockname()[1]) == PortSockets()
 
 
 # --- does one of them take what comes in on the interface
@@ -216,6 +354,7 @@ def test_only_listening_sockets_of_that_port_are_asked_for(kernel: Kernel) -> No
     ("address", "index", "ipv6_only", "on", "expected"),
     [
         ("10.2.0.2", 0, False, TUN, True),
+        ("10.2.0.2", None, None, TUN, True),  # by /proc
         ("10.2.0.2", 7, False, TUN, True),
         ("10.2.0.2", 6, False, TUN, False),  # bound to the tun0 that was deleted
         ("10.2.0.3", 0, False, TUN, False),
@@ -234,7 +373,7 @@ def test_only_listening_sockets_of_that_port_are_asked_for(kernel: Kernel) -> No
     ],
 )
 def test_a_listener_counts_by_its_address_and_its_interface(
-    address: str, index: int, ipv6_only: bool, on: Interface, expected: bool
+    address: str, index: int | None, ipv6_only: bool | None, on: Interface, expected: bool
 ) -> None:
     listener = Listener(ip_address(address), PORT, index, ipv6_only)
     assert listens([listener], on) is expected
@@ -258,7 +397,7 @@ def test_an_answer_comes_in_several_datagrams_with_several_messages_each(kernel:
         for number in (1, 2, 3)
     )
     kernel(one + two, three, message(NLMSG_DONE, status(0)))
-    ipv4 = listeners(PORT)[:3]  # the same stands in for the IPv6 ones
+    ipv4 = sockets(PORT).listeners[:3]  # the same stands in for the IPv6 ones
     assert ipv4 == tuple(
         Listener(ip_address(f"10.0.0.{number}"), PORT, number) for number in (1, 2, 3)
     )
@@ -269,7 +408,7 @@ def test_an_interrupted_dump_is_asked_for_again_but_not_for_ever(kernel: Kernel)
         message(SOCK_DIAG_BY_FAMILY, diagnosis("10.0.0.1", PORT), NLM_F_DUMP_INTR),
         message(NLMSG_DONE, status(0), NLM_F_DUMP_INTR),
     )
-    assert listeners(PORT) == ()  # in the end /proc told
+    assert sockets(PORT) == PortSockets()  # in the end /proc told
     assert 1 < len(asked) < 10
 
 
@@ -304,12 +443,12 @@ def test_silence_is_a_time_out(kernel: Kernel) -> None:
 
 
 def test_a_real_socket_to_the_kernel_waits_a_second_at_most() -> None:
-    with netlink._open(socket.NETLINK_ROUTE) as opened:
+    with messages.open_socket(socket.NETLINK_ROUTE) as opened:
         assert opened.gettimeout() == 1.0
 
 
 @pytest.mark.parametrize(
-    "ask", [lambda: interface("lo"), lambda: interface("absent0"), lambda: listeners(PORT)]
+    "ask", [lambda: interface("lo"), lambda: interface("absent0"), lambda: sockets(PORT)]
 )
 def test_asking_leaves_no_descriptor_behind(ask: Callable[[], object]) -> None:
     ask()
@@ -317,34 +456,3 @@ def test_asking_leaves_no_descriptor_behind(ask: Callable[[], object]) -> None:
     for _ in range(3):
         ask()
     assert descriptors() == before
-
-
-# --- the watch
-
-
-def test_a_watch_stops_at_once_and_leaves_nothing_behind() -> None:
-    before, threads = descriptors(), threading.active_count()
-    watch = InterfaceWatch("absent0", lambda: None)
-    for _ in range(3):
-        watch.start()
-        assert threading.active_count() == threads + 1
-        began = time.monotonic()
-        watch.stop()
-        watch.stop()  # twice does no harm
-        assert time.monotonic() - began < 0.5
-        assert threading.active_count() == threads
-    assert descriptors() == before
-
-
-def test_a_watch_that_was_refused_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(netlink, "_link", refuse)
-    before, threads = descriptors(), threading.active_count()
-    watch = InterfaceWatch("lo", lambda: None)
-    with pytest.raises(PermissionError):
-        watch.start()
-    watch.stop()
-    assert descriptors() == before
-    assert threading.active_count() == threads
