@@ -17,7 +17,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from qsticky.demo.simulator import GluetunSimulator
+from qsticky.demo.gluetun_simulator import GluetunSimulator
 from tests.browser.chromium import DESKTOP, PHONE, chromium, look
 from tests.browser.scenes import SCENES, Site
 from tests.end_to_end.command import QSticky

@@ -11,8 +11,9 @@ from pathlib import Path
 from qsticky import config
 from qsticky.config import Config
 from qsticky.daemon import Daemon
+from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.demo.scenarios import FOLLOWING, SCENARIOS, Act, Scenario, Stage
-from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator
 
 API_KEY = "demonstration"
 _OURS = ("GLUETUN_", "QBITTORRENT_", "VPN_")

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator
+from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.errors import Reason
 
 CALM = 30.0

@@ -19,7 +19,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from qsticky.demo.simulator import Hang, QBittorrentRelease, QBittorrentSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentRelease, QBittorrentSimulator
+from qsticky.demo.simulator import Hang
 from tests.certificates import Certificate
 from tests.real import RealQBittorrent, qbittorrent_binary
 

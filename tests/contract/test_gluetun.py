@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 import requests
 
-from qsticky.demo.simulator import GluetunSimulator
+from qsticky.demo.gluetun_simulator import GluetunSimulator
 
 NEW = "/v1/portforward"
 OLD = "/v1/openvpn/portforwarded"

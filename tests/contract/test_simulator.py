@@ -10,15 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from qsticky.demo.simulator import (
-    Answer,
-    Disconnect,
-    Drip,
-    Fault,
-    GluetunSimulator,
-    Hang,
-    QBittorrentSimulator,
-)
+from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
+from qsticky.demo.simulator import Answer, Disconnect, Drip, Fault, Hang
 from tests.real import wait_until
 
 PATH = "/v1/portforward"

@@ -2,7 +2,8 @@
 
 import sys
 
-from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator
+from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 
 
 def main(key: str, password: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qsticky.demo.simulator import GluetunSimulator
+from qsticky.demo.gluetun_simulator import GluetunSimulator
 from tests.contract.targets import Client
 from tests.end_to_end.command import QSticky
 from tests.real import RealQBittorrent, free_port

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from qsticky.demo.simulator import OLD_PORT_ROUTE, PORT_ROUTE, GluetunSimulator
+from qsticky.demo.gluetun_simulator import OLD_PORT_ROUTE, PORT_ROUTE, GluetunSimulator
 from tests.certificates import self_signed
 from tests.contract.targets import Client
 from tests.end_to_end.command import BOUND, clean_environment, qsticky_command

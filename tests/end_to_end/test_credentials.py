@@ -14,7 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from qsticky.demo.simulator import OLD_PORT_ROUTE, PORT_ROUTE, Answer, GluetunSimulator
+from qsticky.demo.gluetun_simulator import OLD_PORT_ROUTE, PORT_ROUTE, GluetunSimulator
+from qsticky.demo.simulator import Answer
 from tests.end_to_end.command import QSticky, assert_failing, assert_recovered
 from tests.end_to_end.conftest import Start, WebUI
 from tests.real import RealQBittorrent, free_port

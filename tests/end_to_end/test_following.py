@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from qsticky.demo.simulator import (
+from qsticky.demo.gluetun_simulator import (
     OLD_PORT_ROUTE,
     PORT_ROUTE,
     GluetunRelease,
     GluetunSimulator,
-    Hang,
-    Simulator,
 )
+from qsticky.demo.simulator import Hang, Simulator
 from tests.end_to_end.command import BOUND, QSticky, mode
 from tests.end_to_end.conftest import GLUETUN_KEY, Start, WebUI
 from tests.real import free_port, missing, wait_until

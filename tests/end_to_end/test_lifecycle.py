@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from qsticky.demo.simulator import GluetunSimulator, Hang
+from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.simulator import Hang
 from tests.end_to_end.command import BOUND, TIME_TO_STOP, QSticky
 from tests.end_to_end.conftest import Start, WebUI
 from tests.real import wait_until

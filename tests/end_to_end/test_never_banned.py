@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator
+from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.errors import ErrorKind, Reason, SyncError
 from qsticky.services.http import Exchange, HttpClient
 from qsticky.services.qbittorrent import (

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from qsticky.demo.simulator import Answer, GluetunRelease, GluetunSimulator
+from qsticky.demo.gluetun_simulator import GluetunRelease, GluetunSimulator
+from qsticky.demo.simulator import Answer
 from tests.end_to_end.command import BOUND, assert_failing, assert_recovered
 from tests.end_to_end.conftest import GLUETUN_KEY, Start, WebUI
 from tests.real import free_port, wait_until

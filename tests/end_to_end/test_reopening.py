@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qsticky.demo.simulator import GluetunSimulator
+from qsticky.demo.gluetun_simulator import GluetunSimulator
 from tests.end_to_end.command import QSticky, assert_failing, assert_recovered
 from tests.end_to_end.conftest import ABSENT, Start, WebUI
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from qsticky.demo import player as demo
+from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.demo.scenarios import SCENARIOS, Scenario, Stage
-from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator
 from tests.end_to_end.command import BOUND, QSticky
 from tests.real import wait_until
 

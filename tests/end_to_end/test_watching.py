@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from qsticky.demo.simulator import GluetunSimulator
+from qsticky.demo.gluetun_simulator import GluetunSimulator
 from tests.end_to_end.command import BOUND, QSticky
 from tests.end_to_end.conftest import Start
 from tests.real import free_port, require, wait_until

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from qsticky.demo.simulator import GluetunSimulator
+from qsticky.demo.gluetun_simulator import GluetunSimulator
 from tests.image.engine import Engine, build
 from tests.real import RealQBittorrent, free_port
 

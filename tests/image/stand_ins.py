@@ -9,7 +9,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator, Simulator
+from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
+from qsticky.demo.simulator import Simulator
 
 FORWARDED = 41537
 

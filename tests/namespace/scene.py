@@ -16,7 +16,7 @@ from typing import Self
 import pytest
 
 from qsticky.clock import SystemClock
-from qsticky.demo.simulator import GluetunSimulator
+from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.kernel import netlink
 from qsticky.sync.listening import Lookout
 from qsticky.sync.synchronizer import Synchronizer

@@ -9,9 +9,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.player import variables
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.demo.scenarios import Stage
-from qsticky.demo.simulator import Answer, GluetunSimulator, Hang, QBittorrentSimulator
+from qsticky.demo.simulator import Answer, Hang
 from tests.end_to_end.command import BOUND, QSticky
 from tests.real import wait_until
 

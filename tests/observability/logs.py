@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator
+from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from tests.end_to_end.command import BOUND, QSticky
 from tests.real import free_port, wait_until
 

@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator
+from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from tests.end_to_end.command import BOUND, QSticky
 from tests.observability.dashboard import View
 from tests.observability.prometheus import Prometheus, Target

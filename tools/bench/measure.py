@@ -25,7 +25,8 @@ from tempfile import TemporaryDirectory
 
 import requests as bare
 
-from qsticky.demo.simulator import PORT_ROUTE, GluetunSimulator, QBittorrentSimulator
+from qsticky.demo.gluetun_simulator import PORT_ROUTE, GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.kernel import netlink
 from tests.end_to_end.command import QSticky
 from tests.real import RealQBittorrent, free_port, wait_until

@@ -30,15 +30,9 @@ from typing import Self
 
 import requests
 
-from qsticky.demo.simulator import (
-    Answer,
-    Disconnect,
-    Drip,
-    Fault,
-    GluetunSimulator,
-    Hang,
-    QBittorrentSimulator,
-)
+from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
+from qsticky.demo.simulator import Answer, Disconnect, Drip, Fault, Hang
 from qsticky.kernel import netlink
 from tests.contract.targets import Client
 from tests.end_to_end.command import TIME_TO_STOP, QSticky

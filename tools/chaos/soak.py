@@ -12,13 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from qsticky.demo.simulator import (
-    PORT_ROUTE,
-    GluetunSimulator,
-    QBittorrentSimulator,
-    Request,
-    Response,
-)
+from qsticky.demo.gluetun_simulator import PORT_ROUTE, GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
+from qsticky.demo.simulator import Request, Response
 from tests.end_to_end.command import QSticky
 from tests.real import wait_until
 from tools.chaos.footprint import Footprint, measure

@@ -22,16 +22,14 @@ from qsticky.check import doctor, findings
 from qsticky.check import running_daemon as neighbour
 from qsticky.check.doctor import Doctor
 from qsticky.check.findings import Finding, Remedy, Section, Verdict
-from qsticky.demo.simulator import (
+from qsticky.demo.gluetun_simulator import (
     OLD_PORT_ROUTE,
     PORT_ROUTE,
     PUBLIC_IP_ROUTE,
-    Answer,
     GluetunSimulator,
-    QBittorrentSimulator,
-    Request,
-    Response,
 )
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
+from qsticky.demo.simulator import Answer, Request, Response
 from qsticky.kernel import netlink
 from qsticky.kernel.netlink import Interface, Listener
 from tests.fakes import FakeClock

@@ -18,14 +18,9 @@ from pathlib import Path
 import pytest
 
 from qsticky import config
-from qsticky.demo.simulator import (
-    OLD_PORT_ROUTE,
-    Answer,
-    Disconnect,
-    GluetunSimulator,
-    Hang,
-    QBittorrentSimulator,
-)
+from qsticky.demo.gluetun_simulator import OLD_PORT_ROUTE, GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
+from qsticky.demo.simulator import Answer, Disconnect, Hang
 from qsticky.errors import Reason, SyncError
 from qsticky.kernel.netlink import Interface, Listener
 from qsticky.services.factory import make_gluetun, make_qbittorrent

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.player import Play
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.demo.scenarios import FOLLOWING, SCENARIOS, Act, Scenario, Stage
-from qsticky.demo.simulator import GluetunSimulator, QBittorrentSimulator
 from qsticky.errors import Reason
 from tests.real import wait_until
 

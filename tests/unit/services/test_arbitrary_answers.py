@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from requests_mock import ANY, Mocker
 
-from qsticky.demo.simulator import QBittorrentSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.errors import SyncError
 from qsticky.kernel import netlink
 from qsticky.services.factory import make_gluetun, make_qbittorrent

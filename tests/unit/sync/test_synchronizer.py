@@ -11,14 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from qsticky.demo.simulator import (
-    PORT_ROUTE,
-    PUBLIC_IP_ROUTE,
-    Answer,
-    Disconnect,
-    GluetunSimulator,
-    QBittorrentSimulator,
-)
+from qsticky.demo.gluetun_simulator import PORT_ROUTE, PUBLIC_IP_ROUTE, GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
+from qsticky.demo.simulator import Answer, Disconnect
 from qsticky.errors import Reason
 from qsticky.kernel.netlink import Interface, Listener
 from qsticky.services.qbittorrent import ConnectionStatus
