@@ -71,9 +71,11 @@ def _main(arguments: list[str]) -> int:
 
         return healthcheck.main()
     if command == "check":
-        from qsticky.check import doctor
+        import os
 
-        return doctor.main(as_json=parsed.json)
+        from qsticky.check import command as check_command
+
+        return check_command.main(as_json=parsed.json, environ=os.environ)
     if command == "demo":
         from qsticky import signals
         from qsticky.demo import player as demo

@@ -1,8 +1,7 @@
 """What `qsticky check` found, and how that is written: as text for people, as JSON for programs."""
 
-import os
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TextIO
@@ -90,9 +89,12 @@ def document(findings: Sequence[Finding]) -> dict[str, object]:
     }
 
 
-def write(findings: Iterable[Finding], out: TextIO) -> list[Finding]:
-    """Write each finding as soon as it is there, then the summary, and return all of them."""
-    paint = _in_colour if _wants_colour(out) else _in_plain
+def write(findings: Iterable[Finding], out: TextIO, environ: Mapping[str, str]) -> list[Finding]:
+    """Write each finding as soon as it is there, then the summary, and return all of them.
+
+    In colour where `out` is a terminal, unless `environ` has NO_COLOR or a dumb one.
+    """
+    paint = _in_colour if _wants_colour(out, environ) else _in_plain
     written: list[Finding] = []
     for finding in findings:
         last = written[-1] if written else None
@@ -124,9 +126,9 @@ def printable(text: str) -> str:
 
 def _lines(finding: Finding, paint: Callable[[str, str], str]) -> Iterator[str]:
     verdict = finding.verdict
-    word = verdict.upper() if verdict is Verdict.FAILED else str(verdict)
+    name = verdict.upper() if verdict is Verdict.FAILED else str(verdict)
     first, *rest = _wrapped(finding.text)
-    yield f"  {paint(f'{word:{_INDENT - 2}}', _COLOURS[verdict])}{first}"
+    yield f"  {paint(f'{name:{_INDENT - 2}}', _COLOURS[verdict])}{first}"
     yield from (" " * _INDENT + line for line in rest)
     for remedy in finding.remedies:
         yield ""
@@ -162,5 +164,5 @@ def _in_plain(text: str, _: str) -> str:
     return text
 
 
-def _wants_colour(out: TextIO) -> bool:
-    return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def _wants_colour(out: TextIO, environ: Mapping[str, str]) -> bool:
+    return out.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"

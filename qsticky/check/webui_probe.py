@@ -25,7 +25,7 @@ def status(config: Config, host: str | None = None) -> int:
     )
 
 
-def past(error: ServiceError, config: Config) -> Sequence[Remedy]:
+def remedies_for_no_answer(error: ServiceError, config: Config) -> Sequence[Remedy]:
     """Find what helps where the WebUI is unreachable: HTTPS or not, or any certificate."""
     if error.gone:
         return remedies.address("qbittorrent", 8080, config)
@@ -40,7 +40,7 @@ def past(error: ServiceError, config: Config) -> Sequence[Remedy]:
     return ()
 
 
-def past_the_host_check(config: Config) -> Sequence[Remedy]:
+def remedies_for_the_host_header(config: Config) -> Sequence[Remedy]:
     """Find out whether the name or the port in the Host header is refused, and what helps."""
     if status(config, bracketed(config.qbittorrent_host)) != 401:  # without a port
         return remedies.either(remedies.port_mapping(config), remedies.VALIDATE_NO_HOST)

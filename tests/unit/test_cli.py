@@ -5,13 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from qsticky import __version__, cli, config, daemon, healthcheck, signals, usage
-from qsticky.check import doctor
+from qsticky.check import command
 from qsticky.demo import player as demo
 from qsticky.demo import scenarios
 
@@ -213,11 +214,12 @@ def test_a_check_can_be_interrupted_and_its_exit_code_is_kept(
 ) -> None:
     given: list[bool] = []
 
-    def main(as_json: bool) -> int:
+    def main(as_json: bool, environ: Mapping[str, str]) -> int:
+        assert environ is os.environ
         given.append(as_json)
         return code
 
-    monkeypatch.setattr(doctor, "main", main)
+    monkeypatch.setattr(command, "main", main)
     monkeypatch.setattr(sys, "argv", ["qsticky", "check", *arguments])
     assert cli.main() == code
     assert (given, blocked) == ([as_json], [])

@@ -1,0 +1,180 @@
+"""What the tests of `qsticky check` need: both services, a kernel, and a whole check."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qsticky import config
+from qsticky.check.command import examine as every_finding
+from qsticky.check.facts import Facts
+from qsticky.check.findings import Finding, Verdict
+from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
+from qsticky.kernel.netlink import Interface, Listener
+from tests.fakes import FakeClock
+from tests.real import free_port
+
+PORT = 51500
+KEY = "a-key"
+PAGE = Path(__file__).parents[3] / "docs" / "check.md"
+TUN0 = Interface("tun0", 7, up=True, addresses=(ip_address("10.2.0.2"),))
+ANYBODY = Listener(ip_address("0.0.0.0"), PORT, 0)
+
+
+class Kernel:
+    """The kernel's part: one interface, and who listens at each look."""
+
+    def __init__(self) -> None:
+        self.there: Interface | None = TUN0
+        self.looks: list[list[Listener]] = [[ANYBODY]]
+
+    def interface(self, name: str) -> Interface | None:
+        """The interface, if it has that name."""
+        return self.there if self.there and self.there.name == name else None
+
+    def listeners(self, _: int) -> Sequence[Listener]:
+        """The next look's listeners; the last ones stay."""
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+
+class Found:
+    """All that one check found."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        self.all = findings
+
+    def __getitem__(self, check: str) -> Finding:
+        (finding,) = (finding for finding in self.all if finding.check == check)
+        return finding
+
+    def by(self, verdict: Verdict) -> list[str]:
+        """The checks that ended so."""
+        return [finding.check for finding in self.all if finding.verdict is verdict]
+
+    @property
+    def failed(self) -> list[str]:
+        """The checks that failed."""
+        return self.by(Verdict.FAILED)
+
+    def copied(self, check: str) -> list[str]:
+        """The lines to copy for it."""
+        return [line for remedy in self[check].remedies for line in remedy.copy]
+
+
+@pytest.fixture
+def gluetun() -> Iterator[GluetunSimulator]:
+    with GluetunSimulator(api_key=KEY, ports=[PORT]) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def qbittorrent() -> Iterator[QBittorrentSimulator]:
+    with QBittorrentSimulator(listen_port=PORT) as simulator:
+        simulator.preferences["current_network_interface"] = "tun0"
+        yield simulator
+
+
+@pytest.fixture
+def kernel() -> Kernel:
+    return Kernel()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(datetime.now(UTC).timestamp())
+
+
+@pytest.fixture
+def health_file(tmp_path: Path) -> Path:
+    return tmp_path / "health" / "status.json"
+
+
+@pytest.fixture
+def variables(
+    gluetun: GluetunSimulator,
+    qbittorrent: QBittorrentSimulator,
+    health_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, object]:
+    """What is set where all holds; the environment has nothing else."""
+    for name in list(os.environ):
+        if name.startswith(("GLUETUN_", "QBITTORRENT_", "METRICS_", "LOG_", "HEALTH_", "VPN_")):
+            monkeypatch.delenv(name)
+    return {
+        "GLUETUN_HOST": gluetun.host,
+        "GLUETUN_PORT": gluetun.port,
+        "GLUETUN_APIKEY": KEY,
+        "QBITTORRENT_HOST": qbittorrent.host,
+        "QBITTORRENT_PORT": qbittorrent.port,
+        "METRICS_ADDRESS": "127.0.0.1",
+        "METRICS_PORT": free_port(),
+        "HEALTH_FILE": health_file,
+        "REQUEST_TIMEOUT": 5,
+    }
+
+
+Examine = Callable[..., Found]
+
+
+@pytest.fixture
+def examine(
+    variables: dict[str, object],
+    kernel: Kernel,
+    clock: FakeClock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Examine:
+    """Checks `variables` with what it is given; None unsets one of them."""
+
+    def examine(**others: object) -> Found:
+        with monkeypatch.context() as environment:
+            for name, value in {**variables, **others}.items():
+                if value is not None:
+                    environment.setenv(name, str(value))
+            loaded = config.load(tmp_path / "secrets")
+            found = list(every_finding(Facts(loaded, clock, kernel)))
+        assert {finding.check for finding in found} <= documented()
+        return Found(found)
+
+    return examine
+
+
+def documented() -> set[str]:
+    """Every name of a check in the documentation."""
+    rows = re.findall(r"^\|[ \w]*\| (`.+?`) \|", PAGE.read_text(), re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+def document(**facts: object) -> dict[str, Any]:
+    """A health document, as the daemon writes it."""
+    services = {"qbittorrent": {"connected": facts.pop("connected", False)}}
+    return {
+        "healthy": False,
+        "status": "failing",
+        "reason": "qbittorrent_unauthorized",
+        "last_error": "qBittorrent refused the password",
+        "services": services,
+        "stale_after": "2999-01-01T00:00:00Z",
+        **facts,
+    }
+
+
+Says = Callable[..., None]
+
+
+@pytest.fixture
+def says(health_file: Path) -> Says:
+    """Writes the health file of a running qSticky."""
+
+    def says(**facts: object) -> None:
+        health_file.parent.mkdir(exist_ok=True)
+        health_file.write_text(json.dumps(document(**facts)))
+
+    return says

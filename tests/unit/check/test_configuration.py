@@ -1,0 +1,34 @@
+"""What `qsticky check` tells of the configuration itself."""
+
+from pathlib import Path
+
+from qsticky import config
+from qsticky.check.findings import Verdict
+from tests.unit.check.conftest import KEY, Examine
+
+
+def test_each_variable_that_is_set_is_told_with_its_source(
+    examine: Examine, variables: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "secrets").mkdir()
+    secret = tmp_path / "secrets" / "qbittorrent_pass"
+    secret.write_text("adminadmin")
+    told = [finding.text for finding in examine().all if finding.check == "setting"]
+    assert f"QBITTORRENT_PORT={variables['QBITTORRENT_PORT']} (environment)" in told
+    assert "GLUETUN_APIKEY is set (environment)" in told
+    assert f"QBITTORRENT_PASS is set (file {secret})" in told
+    assert len(told) == len(variables) + 1
+    assert not any(KEY in text or "adminadmin" in text for text in told)
+
+
+def test_the_defaults_are_counted(examine: Examine, variables: dict[str, object]) -> None:
+    every = len(vars(config.load(Path("/no/such/folder"))))
+    told = examine()["defaults"].text
+    assert told == f"The other {every - len(variables)} variables have their defaults"
+
+
+def test_a_variable_that_is_nearly_right_is_told(examine: Examine) -> None:
+    found = examine(QBITTORRENT_PASSWORD="adminadmin")
+    assert found["misspelt"].verdict is Verdict.WARNING
+    assert "QBITTORRENT_PASSWORD" in found["misspelt"].text
+    assert "is it QBITTORRENT_PASS?" in found["misspelt"].text

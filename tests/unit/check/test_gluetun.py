@@ -1,0 +1,166 @@
+"""What `qsticky check` finds at Gluetun, and what is to be done about it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qsticky.check.findings import Verdict
+from qsticky.demo.gluetun_simulator import (
+    OLD_PORT_ROUTE,
+    PORT_ROUTE,
+    PUBLIC_IP_ROUTE,
+    GluetunSimulator,
+)
+from qsticky.demo.simulator import Answer
+from tests.fakes import FakeClock
+from tests.unit.check.conftest import KEY, PORT, Examine, Kernel
+
+
+@pytest.mark.parametrize(
+    ("release", "route", "versions"),
+    [("3.40", OLD_PORT_ROUTE, "up to 3.40"), ("master", PORT_ROUTE, "3.41 and later")],
+)
+def test_the_route_that_answers_tells_the_version(
+    examine: Examine, release: Any, route: str, versions: str
+) -> None:
+    with GluetunSimulator(release=release, api_key=KEY, ports=[PORT]) as other:
+        found = examine(GLUETUN_PORT=other.port)
+    assert found.failed == []
+    assert route in found["route"].text
+    assert versions in found["route"].text
+
+
+def test_nobody_at_gluetun_s_address(examine: Examine, gluetun: GluetunSimulator) -> None:
+    gluetun.stop()
+    found = examine()
+    assert found.failed == ["control_server"]
+    assert "GLUETUN_HOST=gluetun" in found.copied("control_server")
+    assert "docker compose up -d --force-recreate" not in found.copied("control_server")
+
+
+def test_a_gluetun_that_was_recreated(
+    examine: Examine, gluetun: GluetunSimulator, kernel: Kernel
+) -> None:
+    gluetun.stop()
+    kernel.there = None
+    assert "docker compose up -d --force-recreate" in examine().copied("control_server")
+
+
+def test_another_service_in_gluetun_s_place(examine: Examine, gluetun: GluetunSimulator) -> None:
+    gluetun.fault = Answer(body="<h1>Log in</h1>")
+    found = examine()
+    assert found.failed == ["control_server"]
+    assert "no JSON" in found["control_server"].text
+
+
+@pytest.mark.parametrize(
+    "unset", [{"GLUETUN_APIKEY": None}, {"GLUETUN_APIKEY": None, "GLUETUN_AUTH_TYPE": "none"}]
+)
+def test_without_a_credential_one_is_to_be_made_for_both(
+    examine: Examine, unset: dict[str, object]
+) -> None:
+    found = examine(**unset)
+    assert found.failed == ["route"]
+    first, *others = found.copied("route")
+    assert first == "GLUETUN_AUTH_TYPE=apikey"
+    assert others[0] == "GLUETUN_APIKEY=a-long-random-key"
+    assert others[1].endswith('={"auth":"apikey","apikey":"a-long-random-key"}')
+
+
+def test_basic_credentials_stay_basic(examine: Examine) -> None:
+    basic = {"GLUETUN_USERNAME": "me", "GLUETUN_PASSWORD": "hunter2"}
+    with GluetunSimulator(username="me", password="other") as other:
+        found = examine(GLUETUN_AUTH_TYPE="basic", GLUETUN_PORT=other.port, **basic)
+    copied = "\n".join(found.copied("route"))
+    assert 'auth = "basic"' in copied
+    assert 'password = "the-value-of-GLUETUN_PASSWORD"' in copied
+    assert "hunter2" not in copied
+
+
+def test_no_role_ever_lists_both_port_routes(examine: Examine) -> None:
+    remedies = examine(GLUETUN_APIKEY="other")["route"].remedies
+    blocks = ["\n".join(remedy.copy) for remedy in remedies if "[[roles]]" in remedy.copy]
+    assert len(blocks) == 2
+    assert not any(PORT_ROUTE in block and OLD_PORT_ROUTE in block for block in blocks)
+
+
+def test_no_forwarded_port(examine: Examine, gluetun: GluetunSimulator) -> None:
+    gluetun.ports = ()
+    found = examine()
+    assert found.failed == ["forwarded_port"]
+    assert "VPN_PORT_FORWARDING=on" in found.copied("forwarded_port")
+
+
+def test_no_port_at_the_index(examine: Examine, gluetun: GluetunSimulator) -> None:
+    gluetun.ports = (PORT, 6000)
+    assert "number 1 of 2" in examine()["forwarded_port"].text
+    found = examine(GLUETUN_PORT_INDEX=3)
+    assert found.failed == ["forwarded_port"]
+    assert found.copied("forwarded_port") == ["GLUETUN_PORT_INDEX=2"]
+
+
+def test_the_optional_route_is_recommended_where_the_interface_is_not_visible(
+    examine: Examine, kernel: Kernel
+) -> None:
+    with GluetunSimulator(api_key=KEY, ports=[PORT], routes=[PORT_ROUTE]) as other:
+        assert examine(GLUETUN_PORT=other.port)["public_ip"].verdict is Verdict.SKIPPED
+        kernel.there = None
+        found = examine(GLUETUN_PORT=other.port)
+    assert found["public_ip"].verdict is Verdict.WARNING
+    assert f'routes = ["{PORT_ROUTE}", "{PUBLIC_IP_ROUTE}"]' in found.copied("public_ip")
+    assert found.failed == []
+
+
+def test_a_public_address_that_is_not_told(examine: Examine, gluetun: GluetunSimulator) -> None:
+    gluetun.public_ip = ""
+    assert examine()["public_ip"].verdict is Verdict.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("ports", "content", "verdict", "told"),
+    [
+        ((PORT,), str(PORT), Verdict.OK, f"has port {PORT} too (3 min ago)"),
+        ((PORT,), "", Verdict.FAILED, "has no port in it"),
+        ((PORT,), "51400", Verdict.WARNING, "has port 51400 (3 min ago), which is not what"),
+        ((), "", Verdict.OK, "has no port too"),
+        ((), "51400", Verdict.WARNING, "has port 51400"),
+        (None, str(PORT), Verdict.OK, "used while Gluetun doesn't tell its own"),
+        (None, "", Verdict.FAILED, "has no port in it"),
+    ],
+)
+def test_the_port_file_is_compared_with_the_control_server(
+    examine: Examine,
+    gluetun: GluetunSimulator,
+    clock: FakeClock,
+    tmp_path: Path,
+    ports: tuple[int, ...] | None,
+    content: str,
+    verdict: Verdict,
+    told: str,
+) -> None:
+    file = tmp_path / "forwarded_port"
+    file.write_text(content)
+    os.utime(file, (0, clock.now() - 200))
+    if ports is None:
+        gluetun.stop()
+    else:
+        gluetun.ports = ports
+    found = examine(GLUETUN_PORT_FILE=file)["port_file"]
+    assert found.verdict is verdict
+    assert told in found.text
+    assert bool(found.remedies) is (verdict is Verdict.FAILED)
+
+
+def test_a_port_file_that_is_missing(
+    examine: Examine, gluetun: GluetunSimulator, tmp_path: Path
+) -> None:
+    file = tmp_path / "forwarded_port"
+    found = examine(GLUETUN_PORT_FILE=file)
+    assert found.failed == ["port_file"]
+    assert "No such file" in found["port_file"].text
+    assert f"volumes: [forwarded-port:{tmp_path}:ro]" in found.copied("port_file")
+    gluetun.ports = ()  # up to 3.40.0, Gluetun deletes it then
+    assert examine(GLUETUN_PORT_FILE=file)["port_file"].verdict is Verdict.OK
+    assert not file.exists()
