@@ -374,12 +374,15 @@ def _(stage: Stage) -> SyncError | None:
 
 @symptom("qBittorrent is disconnected", Reason.NOT_LISTENING)
 def _(stage: Stage) -> SyncError | None:
-    stage.variables["QBITTORRENT_REBIND"] = "false"
-    stage.qbittorrent.connection_status = "disconnected"
+    stage.qbittorrent.fault = Answer(
+        body='{"connection_status": "disconnected"}', only="GET /api/v2/transfer/info"
+    )
     stage.start()
     stage.sync()
-    stage.clock.advance(2)
-    return stage.sync()
+    for _ in range(2):  # the first time, it is re-opened, and still is disconnected
+        stage.clock.advance(2)
+        problem = stage.sync()
+    return problem
 
 
 @symptom("The VPN is down", Reason.NOT_LISTENING)
