@@ -12,6 +12,7 @@ from qsticky import HOME, config
 from qsticky.check import configuration, findings, gluetun, listening, running_daemon, webui
 from qsticky.check.facts import Facts
 from qsticky.check.findings import Finding, Remedy, Section, Verdict
+from qsticky.check.place import place
 from qsticky.clock import SystemClock
 from qsticky.errors import ConfigurationError, SyncError
 from qsticky.kernel import netlink
@@ -60,7 +61,8 @@ def _check(as_json: bool, environ: Mapping[str, str]) -> int:
         mistakes = [configuration.SECTION.failed("mistake", text) for text in error.mistakes]
         _show(mistakes, as_json, environ)
         return 2
-    shown = _show(examine(Facts(loaded, SystemClock(), netlink)), as_json, environ)
+    facts = Facts(loaded, SystemClock(), netlink, place(environ))
+    shown = _show(examine(facts), as_json, environ)
     return 1 if any(finding.verdict is Verdict.FAILED for finding in shown) else 0
 
 

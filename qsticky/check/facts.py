@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from qsticky.check.place import Place
 from qsticky.clock import Clock
 from qsticky.config import Config
 from qsticky.services.qbittorrent import Preferences
@@ -25,6 +26,7 @@ class Facts:
     config: Config
     clock: Clock
     kernel: Kernel
+    place: Place
     document: dict[str, Any] | None = None
     daemon_is_known: bool = False
     ports: tuple[int, ...] | None = None

@@ -133,7 +133,8 @@ def _lines(finding: Finding, paint: Callable[[str, str], str]) -> Iterator[str]:
     for remedy in finding.remedies:
         yield ""
         yield from (" " * _INDENT + line for line in _wrapped(remedy.text))
-        yield ""
+        if remedy.copy:
+            yield ""
         yield from (f"    {paint(printable(line), _BOLD)}" for line in remedy.copy)
 
 

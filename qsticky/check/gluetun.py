@@ -26,11 +26,11 @@ def control_server(facts: Facts) -> Iterator[Finding]:
         facts.ports = gluetun.forwarded_ports()
     except RoleError as error:
         yield SECTION.ok("control_server", answers)
-        permit = remedies.permit_the_port(config, error.lacks)
+        permit = remedies.permit_the_port(facts, error.lacks)
         yield SECTION.failed("route", str(error), *permit)
     except ServiceError as error:
         dead = is_loopback(config.gluetun_host) and listening.interface(facts) is None
-        away = remedies.address("gluetun", 8000, config, recreated=dead)
+        away = remedies.address(facts, "gluetun", 8000, recreated=dead)
         yield SECTION.failed("control_server", str(error), *(away if error.gone else ()))
     if facts.ports is None:
         yield SECTION.skipped("rest", "Not tried: its forwarded port and public address")
@@ -60,7 +60,7 @@ def port_file(facts: Facts) -> Iterator[Finding]:
         if error.errno == errno.ENOENT and facts.ports == () and path.parent.is_dir():
             yield SECTION.ok(check, f"{path} is not there, as Gluetun has no port")
         else:
-            mount = remedies.mount_the_port_file(path)
+            mount = remedies.mount_the_port_file(facts, path)
             yield SECTION.failed(check, f"{path} can't be read ({error.strerror})", *mount)
         return
     ports, index = make_gluetun(config, unobserved).ports_in_file(), config.gluetun_port_index
@@ -71,7 +71,9 @@ def port_file(facts: Facts) -> Iterator[Finding]:
     elif facts.ports is not None and port == facts.forwarded_port:
         yield SECTION.ok(check, f"{has} too ({age})")
     elif port is None:
-        yield SECTION.failed(check, f"{has} in it ({age})", *remedies.mount_the_port_file(path))
+        yield SECTION.failed(
+            check, f"{has} in it ({age})", *remedies.mount_the_port_file(facts, path)
+        )
     else:
         yield SECTION.warning(
             check,
@@ -84,9 +86,9 @@ def _forwarded_port(facts: Facts, ports: tuple[int, ...]) -> Finding:
     check, index = "forwarded_port", facts.config.gluetun_port_index
     if not ports:
         none = "Gluetun has no forwarded port now; a VPN that just started may need a minute"
-        return SECTION.failed(check, none, *remedies.FORWARD_A_PORT)
+        return SECTION.failed(check, none, *remedies.forward_a_port(facts))
     if index > len(ports):
-        fewer = remedies.for_qsticky(f"GLUETUN_PORT_INDEX={len(ports)}")
+        fewer = remedies.for_qsticky(facts, f"GLUETUN_PORT_INDEX={len(ports)}")
         return SECTION.failed(check, str(no_port_at(index, len(ports))), fewer)
     facts.forwarded_port = ports[index - 1]
     which = f", number {index} of {len(ports)}" if len(ports) > 1 else ""
@@ -106,7 +108,7 @@ def _public_ip(facts: Facts, gluetun: Gluetun) -> Finding:
         check,
         f"{refused}; with it a changed public address tells that the VPN reconnected, which "
         f"can't be seen where {name} isn't visible",
-        *remedies.permit_the_public_ip(facts.config, gluetun.route),
+        *remedies.permit_the_public_ip(facts, gluetun.route),
     )
 
 

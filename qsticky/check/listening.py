@@ -25,11 +25,11 @@ def listener(facts: Facts) -> Iterator[Finding]:
         return
     found = interface(facts)
     if found is None:
-        yield _missing_interface(name)
+        yield _missing_interface(facts)
         return
     if not found.usable:
         down = f"{name} is there, but down or without an address: the VPN is not up"
-        yield SECTION.failed("interface", down, remedies.LOG_OF_GLUETUN)
+        yield SECTION.failed("interface", down, remedies.log_of_gluetun(facts))
         return
     addresses = ", ".join(map(str, found.addresses))
     yield SECTION.ok("interface", f"The VPN's interface {name} is visible, with {addresses}")
@@ -63,7 +63,7 @@ def _socket(facts: Facts) -> Finding:
     if listens is None:
         return SECTION.skipped(check, "Its sockets: the kernel doesn't tell them")
     missing = f"qBittorrent has port {port} and no socket on {name} for it"
-    return SECTION.failed(check, missing, *remedies.reopen(name))
+    return SECTION.failed(check, missing, *remedies.reopen(facts))
 
 
 def _listens(facts: Facts, port: int) -> bool | None:
@@ -76,11 +76,11 @@ def _listens(facts: Facts, port: int) -> bool | None:
         return None
 
 
-def _missing_interface(name: str) -> Finding:
-    none = f"There is no interface {name} here"
+def _missing_interface(facts: Facts) -> Finding:
+    none = f"There is no interface {facts.config.vpn_interface} here"
     for _, other in socket.if_nameindex():
         if re.match("tun|tap|wg|ppp", other):
-            set_it = remedies.for_qsticky(f"VPN_INTERFACE={other}")
+            set_it = remedies.for_qsticky(facts, f"VPN_INTERFACE={other}")
             return SECTION.warning("interface", f"{none}, but {other}", set_it)
     return SECTION.skipped(
         "interface",

@@ -1,21 +1,94 @@
 """What to do about what `qsticky check` found wrong: each remedy with the lines to copy."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from qsticky.check.facts import Facts
 from qsticky.check.findings import Remedy
+from qsticky.check.place import Place
 from qsticky.config import AuthType, Config, bracketed, settings
 from qsticky.services.gluetun import PUBLIC_IP, Route
 
-_RECREATE = ("docker compose up -d --force-recreate",)
-_THEN_RECREATE = Remedy("Then recreate Gluetun and what shares its network:", _RECREATE)
 _NEW_KEY = "a-long-random-key"
 _ROLES_FILE = "/gluetun/auth/config.toml"
 
 
-def for_qsticky(*lines: str, why: str = "") -> Remedy:
+@dataclass(frozen=True)
+class _Words:
+    """How a place has what is the same everywhere; the lines of a remedy are to be copied."""
+
+    set_for_qsticky: str
+    new_secret: str
+    runs: Remedy
+    here: str  # where both services are at localhost
+    elsewhere: tuple[str, str] | None  # another usual host, and where that is so
+    recreate_gluetun: Remedy
+    restart_qbittorrent: Remedy
+    log_of_gluetun: Remedy
+    password_in_the_log: str
+
+
+_DEPLOYMENT = "kubectl -n qbittorrent {} deploy/qbittorrent"
+_ON_A_MACHINE = "systemctl {} 'qbittorrent*'"
+_WORDS: Mapping[Place, _Words] = {
+    Place.CONTAINER: _Words(
+        set_for_qsticky="Set for qSticky, then docker compose up -d qsticky:",
+        new_secret="Write the WebUI's password into this file, as its only line:",
+        runs=Remedy(
+            "See that it runs, and start it if it doesn't:",
+            ("docker compose ps --all", "docker compose up -d"),
+        ),
+        here="With network_mode: service:gluetun, where all share Gluetun's network",
+        elsewhere=("gluetun", "With a Docker network that Gluetun's container is in, too"),
+        recreate_gluetun=Remedy(
+            "Then recreate Gluetun and what shares its network:",
+            ("docker compose up -d --force-recreate",),
+        ),
+        restart_qbittorrent=Remedy("Restart qBittorrent:", ("docker restart qbittorrent",)),
+        log_of_gluetun=Remedy("Gluetun's log says why:", ("docker logs --tail 50 gluetun",)),
+        password_in_the_log="docker logs qbittorrent 2>&1 | grep -i password",
+    ),
+    Place.KUBERNETES: _Words(
+        set_for_qsticky="Set for the container qsticky, then kubectl apply -k .:",
+        new_secret="Have the Secret that is mounted here hold the WebUI's password:",
+        runs=Remedy("See that its container runs:", ("kubectl -n qbittorrent get pods",)),
+        here="In one Pod, whose containers share a network",
+        elsewhere=("gluetun", "With a Service of that name, in front of Gluetun's Pod"),
+        recreate_gluetun=Remedy(
+            "Then apply it, and have a new Pod made:",
+            ("kubectl apply -k .", _DEPLOYMENT.format("rollout restart")),
+        ),
+        restart_qbittorrent=Remedy(
+            "Restart qBittorrent:", (_DEPLOYMENT.format("rollout restart"),)
+        ),
+        log_of_gluetun=Remedy(
+            "Gluetun's log says why:", (f"{_DEPLOYMENT.format('logs')} -c gluetun --tail 50",)
+        ),
+        password_in_the_log=f"{_DEPLOYMENT.format('logs')} -c qbittorrent | grep -i password",
+    ),
+    Place.MACHINE: _Words(
+        set_for_qsticky="Set for qSticky (under systemd in /etc/qsticky/qsticky.env, then "
+        "systemctl restart qsticky):",
+        new_secret="Write the WebUI's password into this file, as its only line, and restart "
+        "qSticky, to which systemd shows a copy:",
+        runs=Remedy("See that it runs; under systemd:", (_ON_A_MACHINE.format("status"),)),
+        here="On this machine, or in a container that publishes its port to it",
+        elsewhere=None,
+        recreate_gluetun=Remedy("Then start Gluetun anew: a container has to be recreated.", ()),
+        restart_qbittorrent=Remedy(
+            "Restart qBittorrent; under systemd:", (_ON_A_MACHINE.format("restart"),)
+        ),
+        log_of_gluetun=Remedy("Gluetun's log says why.", ()),
+        password_in_the_log="journalctl -u 'qbittorrent*' | grep -i password",
+    ),
+}
+
+
+def for_qsticky(facts: Facts, *lines: str, why: str = "") -> Remedy:
     """Set these variables for qSticky: a container that is only restarted keeps the old ones."""
-    return Remedy(f"{why}Set for qSticky, then docker compose up -d qsticky:", lines)
+    return Remedy(f"{why}{_WORDS[facts.place].set_for_qsticky}", lines)
 
 
 def in_qbittorrent(what: str, *options: str) -> Remedy:
@@ -29,37 +102,36 @@ def either(first: Remedy, *others: Remedy) -> tuple[Remedy, ...]:
 
 
 def address(
-    service: str, port: int, config: Config, *, recreated: bool = False
+    facts: Facts, service: str, port: int, *, recreated: bool = False
 ) -> tuple[Remedy, ...]:
     """Find a service that nobody is at the address of; `port` is the usual one."""
-    name = service.upper()
-    here = (config.gluetun_host, config.gluetun_port)
+    config, words, name = facts.config, _WORDS[facts.place], service.upper()
+    configured = (config.gluetun_host, config.gluetun_port)
     if service == "qbittorrent":
-        here = (config.qbittorrent_host, config.qbittorrent_port)
-    network = "network_mode: service:gluetun"
-    runs = "docker compose ps --all"
-    ways = [Remedy("See that it runs, and start it if it doesn't:", (runs, "docker compose up -d"))]
+        configured = (config.qbittorrent_host, config.qbittorrent_port)
+    usual = {"localhost": words.here}
+    if words.elsewhere:
+        usual |= [words.elsewhere]
+    ways = [words.runs] if service == "qbittorrent" or facts.place is not Place.MACHINE else []
     ways += [
-        for_qsticky(f"{name}_HOST={host}", f"{name}_PORT={port}", why=f"{where}. ")
-        for host, where in {
-            "localhost": f"With {network}, where all share Gluetun's network",
-            "gluetun": "With a Docker network that Gluetun's container is in, too",
-        }.items()
-        if (host, port) != here
+        for_qsticky(facts, f"{name}_HOST={host}", f"{name}_PORT={port}", why=f"{where}. ")
+        for host, where in usual.items()
+        if (host, port) != configured
     ]
-    if recreated:
+    if recreated and facts.place is Place.CONTAINER:
         why = (
             "If it runs: its container was perhaps recreated, and this one kept the dead network. "
             "Recreate all that share it:"
         )
-        ways.append(Remedy(why, _RECREATE))
-    return either(*ways)
+        ways.append(Remedy(why, words.recreate_gluetun.copy))
+    return either(*ways) if ways else ()
 
 
-def permit_the_port(config: Config, lacks: Route | None) -> tuple[Remedy, ...]:
+def permit_the_port(facts: Facts, lacks: Route | None) -> tuple[Remedy, ...]:
     """Have Gluetun permit the one route that its version knows: of the other it may refuse."""
+    config, recreate = facts.config, _WORDS[facts.place].recreate_gluetun
     if lacks:
-        return _in_place_of_the_role(config, lacks.in_a_role)
+        return _in_place_of_the_role(facts, lacks.in_a_role)
     default_role = json.dumps(_credential(config), separators=(",", ":"))
     ways = either(
         Remedy(
@@ -75,30 +147,49 @@ def permit_the_port(config: Config, lacks: Route | None) -> tuple[Remedy, ...]:
             _role(config, Route.UP_TO_3_40.in_a_role),
         ),
     )
-    key = for_qsticky("GLUETUN_AUTH_TYPE=apikey", f"GLUETUN_APIKEY={_NEW_KEY}")
+    key = for_qsticky(facts, "GLUETUN_AUTH_TYPE=apikey", f"GLUETUN_APIKEY={_NEW_KEY}")
     first = () if _has_credential(config) else (key,)
-    return (*first, *ways, _THEN_RECREATE)
+    return (*first, *ways, recreate)
 
 
-def permit_the_public_ip(config: Config, route: Route) -> tuple[Remedy, ...]:
+def permit_the_public_ip(facts: Facts, route: Route) -> tuple[Remedy, ...]:
     """Have Gluetun permit the optional route too."""
-    return _in_place_of_the_role(config, route.in_a_role, f"GET {PUBLIC_IP}")
+    return _in_place_of_the_role(facts, route.in_a_role, f"GET {PUBLIC_IP}")
 
 
-FORWARD_A_PORT = (
-    Remedy(
-        "If it stays so, set for Gluetun, for a provider that forwards ports:",
-        ("VPN_PORT_FORWARDING=on",),
-    ),
-    Remedy(
-        "And with Proton VPN or Private Internet Access, and no other:", ("PORT_FORWARD_ONLY=on",)
-    ),
-    _THEN_RECREATE,
-)
+def forward_a_port(facts: Facts) -> tuple[Remedy, ...]:
+    """Have Gluetun ask its provider for a port."""
+    return (
+        Remedy(
+            "If it stays so, set for Gluetun, for a provider that forwards ports:",
+            ("VPN_PORT_FORWARDING=on",),
+        ),
+        Remedy(
+            "And with Proton VPN or Private Internet Access, and no other:",
+            ("PORT_FORWARD_ONLY=on",),
+        ),
+        _WORDS[facts.place].recreate_gluetun,
+    )
 
 
-def mount_the_port_file(path: Path) -> tuple[Remedy, ...]:
+def mount_the_port_file(facts: Facts, path: Path) -> tuple[Remedy, ...]:
     """Have Gluetun write its port where qSticky reads it."""
+    if facts.place is Place.MACHINE:
+        mount = (
+            "Mount its folder into Gluetun's container, which writes /tmp/gluetun/forwarded_port:"
+        )
+        return (Remedy(mount, (f"volumes: [{path.parent}:/tmp/gluetun]",)),)
+    if facts.place is Place.KUBERNETES:
+        volume = "Mount a volume of the Pod into both containers. In its spec:"
+        name = "volumeMounts: [{{name: forwarded-port, mountPath: {}}}]"
+        return (
+            Remedy(volume, ("volumes: [{name: forwarded-port, emptyDir: {}}]",)),
+            Remedy(
+                "For Gluetun, which writes /tmp/gluetun/forwarded_port:",
+                (name.format("/tmp/gluetun"),),
+            ),
+            Remedy("For qSticky:", (name.format(path.parent),)),
+        )
     return (
         Remedy(
             "Mount a volume into both containers, in compose.yaml. For Gluetun, which writes "
@@ -110,18 +201,20 @@ def mount_the_port_file(path: Path) -> tuple[Remedy, ...]:
     )
 
 
-def certificate(config: Config, *others: str) -> tuple[Remedy, ...]:
+def certificate(facts: Facts, *others: str) -> tuple[Remedy, ...]:
     """Two ways out of a certificate that is refused, or the one that is left."""
     accept = for_qsticky(
+        facts,
         *others,
         "QBITTORRENT_VERIFY_SSL=false",
         why="Accepting any certificate was tried, and works. ",
     )
-    if config.qbittorrent_ca_file:
+    if facts.config.qbittorrent_ca_file:
         return (accept,)
     return either(
         accept,
         for_qsticky(
+            facts,
             *others,
             "QBITTORRENT_CA_FILE=/path/to/certificate.pem",
             why="To verify it, mount its certificate, or that of the CA that signed it. ",
@@ -129,14 +222,24 @@ def certificate(config: Config, *others: str) -> tuple[Remedy, ...]:
     )
 
 
-def port_mapping(config: Config) -> Remedy:
+def port_mapping(facts: Facts) -> Remedy:
     """Have qBittorrent listen on the port by which it is reached."""
-    port = config.qbittorrent_port
-    return Remedy(
-        f"It is reached by port {port}, and its own is another one. Make both the same in "
-        "compose.yaml, by the variable of qBittorrent's image and the mapping:",
-        (f'WEBUI_PORT: "{port}"', f"- {port}:{port}"),
-    )
+    port = facts.config.qbittorrent_port
+    is_another = f"It is reached by port {port}, and its own is another one."
+    if facts.place is Place.CONTAINER:
+        return Remedy(
+            f"{is_another} Make both the same in compose.yaml, by the variable of qBittorrent's "
+            "image and the mapping:",
+            (f'WEBUI_PORT: "{port}"', f"- {port}:{port}"),
+        )
+    if facts.place is Place.KUBERNETES:
+        return Remedy(
+            f"{is_another} Make both the same, by the variable of qBittorrent's image and its "
+            "Service:",
+            (f'{{name: WEBUI_PORT, value: "{port}"}}', f"{{port: {port}, targetPort: {port}}}"),
+        )
+    set_it = in_qbittorrent("set", f"Options > Web UI > Port: {port}")
+    return Remedy(f"{is_another} {set_it.text}", set_it.copy)
 
 
 def server_domain(config: Config) -> Remedy:
@@ -153,19 +256,19 @@ VALIDATE_NO_HOST = in_qbittorrent(
 )
 
 
-def password(config: Config) -> tuple[Remedy, ...]:
+def password(facts: Facts) -> tuple[Remedy, ...]:
     """Correct a password where it came from."""
+    config, words = facts.config, _WORDS[facts.place]
     if file := config.qbittorrent_pass.path:
-        into = "Write the WebUI's password into this file, as its only line:"
-        correct = Remedy(into, (str(file),))
+        correct = Remedy(words.new_secret, (str(file),))
     else:
         is_set = any(setting.name == "QBITTORRENT_PASS" for setting in settings(config))
         unset = "" if is_set else "None is set, so the default was tried. "
-        correct = for_qsticky("QBITTORRENT_PASS=the-password-of-the-WebUI", why=unset)
+        correct = for_qsticky(facts, "QBITTORRENT_PASS=the-password-of-the-WebUI", why=unset)
     known = Remedy(
         "If it isn't known: 4.6.1 and later print a temporary one until you set your own. Log in "
         "with it, set your own under Options > Web UI, and give qSticky that:",
-        ("docker logs qbittorrent 2>&1 | grep -i password",),
+        (words.password_in_the_log,),
     )
     return correct, known
 
@@ -174,9 +277,12 @@ API_KEY = in_qbittorrent(
     "5.2 or later, copy the key, and set it as QBITTORRENT_API_KEY",
     "Options > Web UI > API Key",
 )
-LIFT_THE_BAN = Remedy(
-    "Then restart qBittorrent, which forgets the ban:", ("docker restart qbittorrent",)
-)
+
+
+def lift_the_ban(facts: Facts) -> Remedy:
+    """Have qBittorrent forget a ban."""
+    restart = _WORDS[facts.place].restart_qbittorrent
+    return Remedy(f"Then, which ends the ban: {restart.text}", restart.copy)
 
 
 def bind(interface: str) -> Remedy:
@@ -189,16 +295,32 @@ NO_UPNP = in_qbittorrent(
 )
 
 
-def reopen(interface: str) -> tuple[Remedy, ...]:
+def reopen(facts: Facts) -> tuple[Remedy, ...]:
     """Have the socket opened anew."""
-    return (Remedy("Restart qBittorrent:", ("docker restart qbittorrent",)), bind(interface))
+    return _WORDS[facts.place].restart_qbittorrent, bind(facts.config.vpn_interface)
 
 
-LOG_OF_GLUETUN = Remedy("Its log says why:", ("docker logs --tail 50 gluetun",))
-WRITABLE_HEALTH_FILE = (
-    Remedy("With a read-only root file system, for qSticky in compose.yaml:", ("tmpfs: [/tmp]",)),
-    for_qsticky("HEALTH_FILE=/tmp/health/status.json"),
-)
+def log_of_gluetun(facts: Facts) -> Remedy:
+    """Read why the VPN isn't up."""
+    return _WORDS[facts.place].log_of_gluetun
+
+
+def writable_health_file(facts: Facts) -> tuple[Remedy, ...]:
+    """Give the health file a place that can be written."""
+    if facts.place is Place.MACHINE:
+        return (
+            for_qsticky(facts, "HEALTH_FILE=/run/qsticky/status.json"),
+            Remedy("And in its unit, under [Service]:", ("RuntimeDirectory=qsticky",)),
+        )
+    where = "With a read-only root file system, for qSticky in compose.yaml:"
+    lines: tuple[str, ...] = ("tmpfs: [/tmp]",)
+    if facts.place is Place.KUBERNETES:
+        where = "With a read-only root file system, in the Pod's spec and for its container:"
+        lines = (
+            "volumes: [{name: health, emptyDir: {medium: Memory}}]",
+            "volumeMounts: [{name: health, mountPath: /tmp/health}]",
+        )
+    return Remedy(where, lines), for_qsticky(facts, "HEALTH_FILE=/tmp/health/status.json")
 
 
 def _role(config: Config, *routes: str) -> tuple[str, ...]:
@@ -210,9 +332,10 @@ def _role(config: Config, *routes: str) -> tuple[str, ...]:
     )
 
 
-def _in_place_of_the_role(config: Config, *routes: str) -> tuple[Remedy, ...]:
+def _in_place_of_the_role(facts: Facts, *routes: str) -> tuple[Remedy, ...]:
     where = f"In Gluetun's {_ROLES_FILE}, in place of the role that qSticky has there:"
-    return (Remedy(where, _role(config, *routes)), _THEN_RECREATE)
+    role = Remedy(where, _role(facts.config, *routes))
+    return role, _WORDS[facts.place].recreate_gluetun
 
 
 def _credential(config: Config) -> dict[str, str]:

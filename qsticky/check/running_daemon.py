@@ -62,7 +62,7 @@ def metrics_port(facts: Facts) -> Iterator[Finding]:
             check,
             f"{where} can't be served at METRICS_ADDRESS {config.metrics_address} "
             f"({error.strerror})",
-            remedies.for_qsticky("METRICS_ADDRESS=0.0.0.0", "METRICS_PORT=10058"),
+            remedies.for_qsticky(facts, "METRICS_ADDRESS=0.0.0.0", "METRICS_PORT=10058"),
         )
         return
     if not _is_qsticky(config):
@@ -70,7 +70,7 @@ def metrics_port(facts: Facts) -> Iterator[Finding]:
             check,
             f"{where} is taken: what answers at {config.metrics_url} is not a qSticky as it is "
             "configured here",
-            remedies.for_qsticky(f"METRICS_PORT={_free_port(config)}"),
+            remedies.for_qsticky(facts, f"METRICS_PORT={_free_port(config)}"),
         )
         return
     # Only now: the credentials are for nobody else.
@@ -109,7 +109,7 @@ def health_file(facts: Facts) -> Iterator[Finding]:
         folder = folder.parent
     if path.is_dir() or not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         cant = f"HEALTH_FILE {path} can't be written"
-        yield SECTION.failed(check, cant, *remedies.WRITABLE_HEALTH_FILE)
+        yield SECTION.failed(check, cant, *remedies.writable_health_file(facts))
     elif fresh:
         yield SECTION.ok(check, f"HEALTH_FILE {path} is fresh")
     elif os.path.exists(path):

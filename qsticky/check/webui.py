@@ -53,13 +53,13 @@ def _locked_out(facts: Facts, error: SyncError) -> Iterator[Finding]:
     """Tell what was refused, and what helps."""
     config, withheld = facts.config, isinstance(error, _WithheldError)
     if isinstance(error, ServiceError) and error.kind is not ErrorKind.UNAUTHORIZED:
-        reach = webui_probe.remedies_for_no_answer(error, config)
+        reach = webui_probe.remedies_for_no_answer(error, facts)
         yield SECTION.failed("webui", str(error), *reach)
         return
     if not withheld and webui_probe.status(config) == 401:
         answers, _ = _answers(config)
         yield answers
-        accept = webui_probe.remedies_for_the_host_header(config)
+        accept = webui_probe.remedies_for_the_host_header(facts)
         yield SECTION.failed("host_header", str(error), *accept)
         return
     yield from _answers(config)
@@ -67,11 +67,11 @@ def _locked_out(facts: Facts, error: SyncError) -> Iterator[Finding]:
     if withheld and not daemon_was_told:
         yield SECTION.skipped("authentication", str(error))
         return
-    correct = remedies.password(config)
+    correct = remedies.password(facts)
     if config.qbittorrent_api_key:
         correct = (remedies.API_KEY,)
     if Reason.QBITTORRENT_BANNED in (error.reason, daemon_was_told):
-        correct = (*correct, remedies.LIFT_THE_BAN)
+        correct = (*correct, remedies.lift_the_ban(facts))
     yield SECTION.failed("authentication", str(error), *correct)
 
 
@@ -119,7 +119,7 @@ def _connection(facts: Facts, qbittorrent: QBittorrent) -> Finding:
     )
     if status is ConnectionStatus.DISCONNECTED:
         nothing = "It is disconnected, with no socket at all"
-        return SECTION.failed("connection", nothing, *remedies.reopen(facts.config.vpn_interface))
+        return SECTION.failed("connection", nothing, *remedies.reopen(facts))
     return SECTION.ok("connection", _CONNECTED[status])
 
 

@@ -15,6 +15,7 @@ from qsticky import config
 from qsticky.check.command import examine as every_finding
 from qsticky.check.facts import Facts
 from qsticky.check.findings import Finding, Verdict
+from qsticky.check.place import Place
 from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.kernel.netlink import Interface, Listener
@@ -133,13 +134,13 @@ def examine(
 ) -> Examine:
     """Checks `variables` with what it is given; None unsets one of them."""
 
-    def examine(**others: object) -> Found:
+    def examine(place: Place = Place.CONTAINER, **others: object) -> Found:
         with monkeypatch.context() as environment:
             for name, value in {**variables, **others}.items():
                 if value is not None:
                     environment.setenv(name, str(value))
             loaded = config.load(tmp_path / "secrets")
-            found = list(every_finding(Facts(loaded, clock, kernel)))
+            found = list(every_finding(Facts(loaded, clock, kernel, place)))
         assert {finding.check for finding in found} <= documented()
         return Found(found)
 

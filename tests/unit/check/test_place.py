@@ -1,0 +1,66 @@
+"""Where a check runs, and that its remedies are for there."""
+
+from pathlib import Path
+
+import pytest
+
+from qsticky.check.place import Place, place
+from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
+from tests.unit.check.conftest import Examine, Kernel
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "found"),
+    [
+        (".dockerenv", "", Place.CONTAINER),
+        ("run/.containerenv", "", Place.CONTAINER),
+        ("proc/1/cgroup", "12:pids:/docker/0123abcd\n", Place.CONTAINER),
+        ("proc/1/cgroup", "0::/kubepods/besteffort/pod1/0123abcd\n", Place.KUBERNETES),
+        ("proc/1/cgroup", "0::/init.scope\n", Place.MACHINE),
+        ("proc/1/cgroup", "0::/lxc/a-machine-of-its-own\n", Place.MACHINE),
+        ("proc/version", "Linux", Place.MACHINE),
+    ],
+)
+def test_a_place_shows_by_what_made_it(
+    tmp_path: Path, file: str, content: str, found: Place
+) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(content)
+    assert place({}, tmp_path) is found
+    assert place({"KUBERNETES_SERVICE_HOST": "10.43.0.1"}, tmp_path) is Place.KUBERNETES
+
+
+WORDS = {
+    Place.CONTAINER: ("docker ", "compose"),
+    Place.KUBERNETES: ("kubectl", "Pod"),
+    Place.MACHINE: ("systemctl", "journalctl", "/etc/qsticky"),
+}
+
+
+@pytest.mark.parametrize("where", Place)
+def test_every_remedy_is_for_the_place(
+    examine: Examine,
+    kernel: Kernel,
+    gluetun: GluetunSimulator,
+    qbittorrent: QBittorrentSimulator,
+    tmp_path: Path,
+    where: Place,
+) -> None:
+    (tmp_path / "a-file").touch()
+    told = [examine(where, GLUETUN_APIKEY=None, QBITTORRENT_PASS="wrong")]
+    told += [examine(where, GLUETUN_PORT_INDEX=2, GLUETUN_PORT_FILE=tmp_path / "none")]
+    told += [examine(where, HEALTH_FILE=tmp_path / "a-file" / "status.json")]
+    gluetun.ports = ()
+    qbittorrent.banned = True
+    told += [examine(where)]
+    kernel.there = None
+    gluetun.stop()
+    qbittorrent.stop()
+    told += [examine(where)]
+    remedies = [remedy for found in told for finding in found.all for remedy in finding.remedies]
+    texts = ["\n".join((remedy.text, *remedy.copy)) for remedy in remedies]
+    assert len(texts) >= 20
+    assert any(word in text for text in texts for word in WORDS[where])
+    foreign = {word for other in {*Place} - {where} for word in WORDS[other]}
+    assert [text for text in texts for word in foreign if word in text] == []
