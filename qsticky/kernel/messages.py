@@ -21,6 +21,8 @@ _TIMEOUT = 1.0  # seconds for each wait; the kernel needs microseconds
 _BUFFER = 65536  # bytes; the kernel sends at most 32 KiB at once
 _ATTEMPTS = 5  # to read a list that changes meanwhile
 
+MOST_ANSWERS = 20_000  # kept of one list: anybody may open connections, each some 300 bytes here
+
 _T = TypeVar("_T")
 
 
@@ -45,8 +47,9 @@ def ask(
 ) -> list[_T]:
     """Send one request; return what `read` makes of each answer, which it gets without the header.
 
-    With `dump` the answers are a list's, else there is one. Raises OSError: for what the kernel
-    refuses, what it sends that is no netlink message, and a TimeoutError for silence.
+    With `dump` the answers are a list's, of which the first MOST_ANSWERS are kept, else there is
+    one. Raises OSError: for what the kernel refuses, what it sends that is no netlink message, and
+    a TimeoutError for silence.
     """
     flags = _NLM_F_REQUEST | (_NLM_F_DUMP if dump else 0)
     for _ in range(_ATTEMPTS):
@@ -66,7 +69,8 @@ def _answers(kernel: socket.socket, read: Callable[[bytes], _T], dump: bool) -> 
         for kind, flags, body in split(kernel.recv(_BUFFER)):
             interrupted |= bool(flags & _NLM_F_DUMP_INTR)
             if kind not in (_NLMSG_ERROR, _NLMSG_DONE):
-                answers.append(read(body))
+                if len(answers) < MOST_ANSWERS:
+                    answers.append(read(body))
                 continue
             # sock_diag without its tcp_diag says so in NLMSG_DONE, after no answers.
             (status,) = unpack(_STATUS, body)

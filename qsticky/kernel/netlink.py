@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import islice
 from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
@@ -40,9 +41,9 @@ _DIAG_REQUEST = Struct("=BBBxI 2s2s16s16sI8s")
 _DIAG_ANSWER = Struct("=BBxx 2xH16s16sI8x 12xII")
 _INET_DIAG_SKV6ONLY = 11
 
-# net/tcp_states.h. A connection that comes in is in SYN_RECV until the peer has answered (and then
-# NEW_SYN_RECV, where the kernel keeps it apart); in SYN_SENT is only what goes out.
-_ESTABLISHED, _SYN_SENT, _SYN_RECV, _LISTEN, _NEW_SYN_RECV = 1, 2, 3, 10, 12
+# net/tcp_states.h. What comes in is in SYN_RECV until the peer has answered, which proves its
+# address; SYN_SENT is only what goes out. Those after 11 are the kernel's own.
+_ESTABLISHED, _SYN_SENT, _SYN_RECV, _LISTEN = 1, 2, 3, 10
 _STATES = frozenset(range(1, 12)) - {_SYN_SENT, _SYN_RECV}
 
 _Address = IPv4Address | IPv6Address
@@ -99,10 +100,10 @@ class Listener:
 
 
 class Connection(NamedTuple):
-    """A TCP connection on the port that was asked for, in whatever state but on its way to one.
+    """A TCP connection whose local port is the one that was asked for.
 
-    It is `established`, or being closed: TIME_WAIT keeps it for a minute where our side closed
-    first.
+    It is `established`, or being closed, or was: TIME_WAIT keeps it for a minute where our side
+    closed first.
     """
 
     local: _Address
@@ -141,15 +142,20 @@ def interface(name: str) -> Interface | None:
 def sockets(port: int) -> PortSockets:
     """List the TCP sockets with that local port, IPv4 and IPv6: one dump of the kernel's each.
 
-    An IPv4 address within IPv6, as a socket of the wildcard `::` has, is told as IPv4. Raises
-    OSError where neither `sock_diag` nor /proc can be read.
+    An IPv4 address within IPv6, as a socket of the wildcard `::` has, is told as IPv4. Of more than
+    20,000 sockets the later ones are left out; those that listen come first. Raises OSError where
+    neither `sock_diag` nor /proc can be read.
     """
     if not 1 <= port <= 65535:  # qBittorrent stores any number; 0 is any port to the kernel
         return PortSockets()
     try:
         found = [*_diagnosed(socket.AF_INET, port), *_diagnosed(socket.AF_INET6, port)]
     except OSError:
-        found = [*_listed("tcp", port), *_listed("tcp6", port)]
+        found = [
+            socket_
+            for table in ("tcp", "tcp6")
+            for socket_ in islice(_listed(table, port), messages.MOST_ANSWERS)
+        ]
     return PortSockets(
         tuple(one for one in found if isinstance(one, Listener)),
         tuple(one for one in found if isinstance(one, Connection)),

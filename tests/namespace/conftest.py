@@ -6,6 +6,7 @@ import pytest
 
 from qsticky.kernel import messages
 from tests.namespace.netns import Namespace, Vpn
+from tests.namespace.peer import Peer
 
 
 @pytest.fixture
@@ -19,6 +20,14 @@ def namespace() -> Iterator[Namespace]:
 def vpn(namespace: Namespace) -> Iterator[Vpn]:
     """Make `tun0`, when the test says so."""
     with Vpn(namespace) as made:
+        yield made
+
+
+@pytest.fixture
+def peer(namespace: Namespace) -> Iterator[Peer]:
+    """Join a peer's namespace to ours, by a veth that is called tun0 here."""
+    with Peer(namespace) as made:
+        made.up()
         yield made
 
 

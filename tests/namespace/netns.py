@@ -47,11 +47,18 @@ class Namespace:
     Programs are put into it by `run`, `popen` or the `prefix`. The test itself gets a socket that
     belongs to it from `open_socket`, and from what is built on that. Where no namespace can be
     made, entering it skips the test, and with `CI=true` fails it.
+
+    One `beside` another has the same owner, so that the two can be joined by a veth.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, beside: "Namespace | None" = None) -> None:
         self.prefix: list[str] = []
         """What to put before a command to run it inside; the process id stays the command's."""
+        self.pid: int
+        """A process that is inside."""
+        self.entering: list[str]
+        """The options by which `nsenter` finds the way."""
+        self._beside = beside
         self._stack = ExitStack()
         self._agent: socket.socket
         self._asking = threading.Lock()
@@ -155,10 +162,13 @@ class Namespace:
             require(program)
         reasons = []
         ways = [_AS_ROOT, _AS_ORDINARY_USER] if os.geteuid() == 0 else [_AS_ORDINARY_USER]
+        if self._beside:
+            ways = [(["--net"], self._beside.entering)]
         for making, entering in ways:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
-                command = ["unshare", *making, "--", sys.executable, "-IS", str(_AGENT)]
+                inside = self._beside.prefix if self._beside else []
+                command = [*inside, "unshare", *making, "--", sys.executable, "-IS", str(_AGENT)]
                 agent = subprocess.Popen(
                     [*command, str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
@@ -175,6 +185,7 @@ class Namespace:
                 ours.close()
                 reasons.append(agent.communicate(timeout=10)[1].strip())
             else:
+                self.pid, self.entering = agent.pid, entering
                 self.prefix = ["nsenter", "--target", str(agent.pid), *entering, "--"]
                 return
         missing(f"the permission to make a network namespace ({'; '.join(reasons)})")

@@ -1,7 +1,8 @@
-"""A peer of the BitTorrent network, which reaches the namespace by its tunnel and no other way."""
+"""Peers of the BitTorrent network, who reach the namespace by its VPN and no other way."""
 
 import os
 import select
+import socket
 import struct
 import time
 from ipaddress import IPv4Address
@@ -67,6 +68,41 @@ class Tunnel(Vpn):
             if ends == (address.packed, port, PEER.packed, ours):
                 return int(flags)
         raise AssertionError(f"no answer from {address}:{port}")
+
+
+class Peer(Namespace):
+    """A peer with a namespace of its own, and a veth between: in ours it is called tun0.
+
+    Ours has the addresses 10.2.0.2 and fd7d::2 there, the peer 10.2.0.1 and fd7d::1.
+    """
+
+    OURS = ("10.2.0.2", "fd7d::2")
+    THEIRS = ("10.2.0.1", "fd7d::1")
+
+    def __init__(self, ours: Namespace) -> None:
+        super().__init__(beside=ours)
+        self._ours = ours
+
+    def up(self) -> None:
+        """Make the veth, with its addresses and both links up."""
+        pair = ["tun0", "type", "veth", "peer", "name", "far0", "netns", str(self.pid)]
+        self._ours.run(["ip", "link", "add", *pair])
+        for namespace, link, (ipv4, ipv6) in (
+            (self._ours, "tun0", self.OURS),
+            (self, "far0", self.THEIRS),
+        ):
+            namespace.run(["ip", "address", "add", f"{ipv4}/24", "dev", link])
+            # Without nodad, the kernel first looks for a second, whether another has the address.
+            namespace.run(["ip", "address", "add", f"{ipv6}/64", "dev", link, "nodad"])
+            namespace.run(["ip", "link", "set", link, "up"])
+
+    def down(self) -> None:
+        """Delete the veth."""
+        self._ours.run(["ip", "link", "delete", "tun0"])
+
+    def connect(self, address: str, port: int) -> socket.socket:
+        """Come in at an address and port of ours."""
+        return self.create_connection((address, port), _BOUND)
 
 
 def _checksum(data: bytes) -> int:

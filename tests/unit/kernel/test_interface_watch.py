@@ -1,7 +1,5 @@
 """A watch of an interface, as far as that can be seen without a namespace of one's own."""
 
-import errno
-import os
 import threading
 import time
 
@@ -9,7 +7,7 @@ import pytest
 
 from qsticky.kernel import messages
 from qsticky.kernel.interface_watch import InterfaceWatch
-from tests.unit.kernel.test_netlink import descriptors
+from tests.unit.kernel.test_netlink import descriptors, refuse
 
 
 def test_a_watch_stops_at_once_and_leaves_nothing_behind() -> None:
@@ -27,9 +25,6 @@ def test_a_watch_stops_at_once_and_leaves_nothing_behind() -> None:
 
 
 def test_a_watch_that_was_refused_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
     monkeypatch.setattr(messages, "ask", refuse)
     before, threads = descriptors(), threading.active_count()
     watch = InterfaceWatch("lo", lambda: None)
@@ -41,9 +36,6 @@ def test_a_watch_that_was_refused_leaves_nothing_behind(monkeypatch: pytest.Monk
 
 
 def test_where_netlink_is_refused_a_watch_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
     monkeypatch.setattr(messages, "open_socket", refuse)
     with pytest.raises(PermissionError):
         InterfaceWatch("lo", lambda: None).start()
