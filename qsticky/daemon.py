@@ -21,6 +21,7 @@ from qsticky.kernel import netlink
 from qsticky.kernel.interface_watch import InterfaceWatch
 from qsticky.record import logs
 from qsticky.record.health import Health
+from qsticky.record.journal import Journal, RecentEvents
 from qsticky.record.metrics import Metrics
 from qsticky.services.factory import make_gluetun, make_qbittorrent
 from qsticky.services.http import Exchange
@@ -29,7 +30,9 @@ from qsticky.sync.listening import Lookout
 from qsticky.sync.report import SyncReport, Trigger
 from qsticky.sync.synchronizer import Synchronizer
 from qsticky.sync.worker import Worker
-from qsticky.web.server import Certificate, Routes, Server
+from qsticky.web.certificate import Certificate
+from qsticky.web.routes import Routes
+from qsticky.web.server import Server
 
 _TIME_TO_STOP = 0.5
 
@@ -56,11 +59,11 @@ class Daemon:
             check_interval=config.check_interval,
             revision=os.environ.get("QSTICKY_REVISION") or "unknown",
         )
-        recent_events = logs.RecentEvents()
+        recent_events = RecentEvents()
         logger = logs.set_up(
             config.log_format, config.log_level, self._metrics.log_line_written, recent_events
         )
-        self._log = logs.Log(logger, self._clock)
+        self._journal = Journal(logger, self._clock)
         self._health = Health(
             config.health_file,
             check_interval=config.check_interval,
@@ -105,20 +108,20 @@ class Daemon:
         config = self._config
         signals.block()
         signals.reap_orphans()
-        threading.excepthook = self._log.thread_died
+        threading.excepthook = self._journal.thread_died
         start = _start_fields(config)
-        self._log.startup(_start_line(config, start), **start)
+        self._journal.startup(_start_line(config, start), **start)
         for warning in [*misspelt(), *config.warnings()]:
-            self._log.warning(warning)
+            self._journal.warning(warning)
         try:
             server = Server(
                 config.metrics_address, config.metrics_port, self._routes, _certificate(config)
             )
         except OSError as error:
-            self._log.cannot_serve(config.metrics_address, config.metrics_port, error)
+            self._journal.cannot_serve(config.metrics_address, config.metrics_port, error)
             return 1
         server.start()
-        self._log.serving(config.metrics_url)
+        self._journal.serving(config.metrics_url)
         self._wrote_health_file(self._health.write())
         watches = self._start_watches()
         worker = threading.Thread(target=self._work, name="worker", daemon=True)
@@ -131,7 +134,7 @@ class Daemon:
             watch.stop()
         self._health.remove()
         reason = "the worker died" if died else f"received {received}"
-        self._log.shutdown(f"Stopped: {reason}")
+        self._journal.shutdown(f"Stopped: {reason}")
         return 1 if died else 0
 
     def _work(self) -> None:
@@ -160,7 +163,7 @@ class Daemon:
                 watch.start()
             except OSError as error:
                 del watches[name]
-                self._log.warning(
+                self._journal.warning(
                     f"The {name} can't be watched ({error}); a change is noticed within "
                     f"CHECK_INTERVAL, {config.check_interval:g} s"
                 )
@@ -168,19 +171,19 @@ class Daemon:
 
     def _record(self, report: SyncReport, pause: float) -> None:
         self._metrics.record(report)
-        self._log.record(report)
+        self._journal.record(report)
         self._wrote_health_file(self._health.record(report, pause))
 
     def _observe(self, exchange: Exchange) -> None:
         self._metrics.observe(exchange)
-        self._log.observe(exchange)
+        self._journal.observe(exchange)
         if error := self._health.refresh():  # None also tells that nothing had to be written
             self._wrote_health_file(error)
 
     def _wrote_health_file(self, error: OSError | None) -> None:
         if error:
             self._metrics.health_file_failed()
-        self._log.health_file(error)
+        self._journal.health_file(error)
 
     def _request_sync(self, rebind: bool) -> None:
         self._worker.trigger(Trigger.REQUEST, rebind=rebind)

@@ -5,52 +5,17 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from qsticky import HOME
 from qsticky.clock import in_words, rfc3339
 from qsticky.errors import Reason
-from qsticky.record.logs import RecentEvent
+from qsticky.record.journal import RecentEvent
 from qsticky.sync.report import Status
 
-_STYLE = """
-:root { color-scheme: light dark; --text: #1f2328; --quiet: #59636e; --page: #f6f8fa;
-  --card: #fff; --line: #d1d9e0; --link: #0860c9;
-  --good: #1a7f37; --bad: #c21c27; --wait: #8a5a00 }
-@media (prefers-color-scheme: dark) { :root { --text: #e6edf3; --quiet: #9ba5b0; --page: #0d1117;
-  --card: #161b22; --line: #30363d; --link: #6cb2ff } }
-* { box-sizing: border-box; margin: 0; padding: 0 }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: auto; padding: 1rem;
-  color: var(--text); background: var(--page); overflow-wrap: anywhere }
-header, nav { display: flex; flex-wrap: wrap; justify-content: space-between; gap: .2rem 1rem }
-nav { justify-content: start; margin-top: 1rem }
-a { color: var(--link) }
-small, time, dt { color: var(--quiet); font-size: .875rem }
-section { background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
-  padding: 1rem; margin-top: 1rem }
-h1 { font-size: 1.5rem; line-height: 1.2 }
-h2 { font-size: 1rem; margin-bottom: .4rem }
-.state { display: flex; align-items: center; gap: 1rem; border: 0 }
-.state, .state time { color: #fff; font-size: 1rem }
-.state svg { flex: none }
-.good { background: var(--good) } .bad { background: var(--bad) } .wait { background: var(--wait) }
-.ports { display: grid; grid-template-columns: 1fr auto 1fr; gap: .5rem; text-align: center }
-.ports b { display: block; font-size: clamp(1.7rem, 9vw, 3.2rem); line-height: 1.3;
-  font-variant-numeric: tabular-nums }
-.ports span { align-self: center; font-size: 1.8rem; color: var(--quiet) }
-.ports small { display: block; line-height: 1.3; font-size: .8rem }
-.now { border-left: .5rem solid var(--bad) }
-dl { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; gap: .4rem 1rem }
-dl time { color: inherit; font-size: inherit }
-dt { line-height: 1.7 }
-@media (max-width: 28rem) { dl { display: block } dd { margin-bottom: .4rem }
-  .ports small { font-size: .75rem } }
-ol { list-style: none }
-li { border-top: 1px solid var(--line); padding: .4rem 0 }
-li time { float: right; margin-left: 1rem }
-li b { border: 1px solid; border-radius: .3rem; padding: 0 .3rem; font-size: .75rem }
-"""
+_STYLE = "\n" + Path(__file__).with_name("page.css").read_text()
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 CONTENT_SECURITY_POLICY = (
     f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src data:; base-uri 'none'; "

@@ -10,10 +10,11 @@ from prometheus_client import CollectorRegistry
 
 from qsticky.errors import Reason
 from qsticky.record.health import Health
-from qsticky.record.logs import Event, RecentEvent
+from qsticky.record.journal import Event, RecentEvent
 from qsticky.services.qbittorrent import ConnectionStatus
 from qsticky.sync.report import PortChange, SyncReport
-from qsticky.web.server import Routes, Server
+from qsticky.web.routes import Routes
+from qsticky.web.server import Server
 from tests.fakes import FakeClock
 from tests.reports import degraded, failing, synced, waiting
 from tests.serving import close

@@ -14,7 +14,7 @@ import pytest
 from qsticky import HOME, __version__
 from qsticky.errors import Reason
 from qsticky.record.health import Health
-from qsticky.record.logs import RecentEvent
+from qsticky.record.journal import RecentEvent
 from qsticky.services.qbittorrent import ConnectionStatus
 from qsticky.sync.report import PortChange, SyncReport
 from qsticky.web.page import CONTENT_SECURITY_POLICY, render

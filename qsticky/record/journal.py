@@ -1,0 +1,249 @@
+"""Which log lines a report is worth, and the last events for the page."""
+
+import errno
+import logging
+import threading
+from dataclasses import dataclass
+from enum import StrEnum
+
+from qsticky.clock import Clock, in_words
+from qsticky.errors import ErrorKind, SyncError
+from qsticky.record.logs import printable
+from qsticky.services.http import Exchange
+from qsticky.services.qbittorrent import LOGIN
+from qsticky.sync.report import PortChange, RebindCause, Status, SyncReport
+
+_REMIND_EVERY = 15 * 60.0
+_MOST_EVENTS = 20
+_CAUSES = {
+    RebindCause.NOT_LISTENING: "nothing listened",
+    RebindCause.PORT_RETURNED: "the forwarded port came back",
+    RebindCause.ADDRESS_CHANGED: "the VPN's public address changed",
+    RebindCause.PORT_FILE: "the port file was written anew",
+    RebindCause.REQUEST: "was asked for",
+    RebindCause.DISCONNECTED: "qBittorrent was disconnected",
+    RebindCause.PORT_CLOSED: "the port was closed from outside",
+    RebindCause.STARTUP: "qBittorrent's log says nothing about now",
+}
+
+
+class Event(StrEnum):
+    """The closed set of `event`."""
+
+    STARTUP = "startup"
+    LOGIN = "login"
+    LOGIN_REFUSED = "login_refused"
+    PORT_CHANGE_NEEDED = "port_change_needed"
+    PORT_CHANGED = "port_changed"
+    PORT_LOST = "port_lost"
+    PORT_RESTORED = "port_restored"
+    REBOUND = "rebound"
+    SYNC_FAILED = "sync_failed"
+    SYNC_RECOVERED = "sync_recovered"
+    HEALTH_FILE_FAILED = "health_file_failed"
+    HTTP = "http"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True)
+class RecentEvent:
+    """An event as the page shows it; `at` is seconds since the epoch."""
+
+    at: float
+    level: str
+    name: str
+    message: str
+
+
+class RecentEvents(logging.Handler):
+    """Keeps the last 20 events, the newest first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._events: tuple[RecentEvent, ...] = ()
+
+    def __call__(self) -> tuple[RecentEvent, ...]:
+        """Return those kept now."""
+        return self._events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record that is an event."""
+        if name := getattr(record, "event", None):
+            message = printable(record.getMessage())
+            event = RecentEvent(record.created, record.levelname.lower(), name, message)
+            self._events = (event, *self._events[: _MOST_EVENTS - 1])
+
+
+class Journal:
+    """Tells the story of reports and exchanges: each state once, when it begins.
+
+    A failure is told again when its reason changes, and every 15 minutes while it lasts.
+    """
+
+    def __init__(self, logger: logging.Logger, clock: Clock) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._status = Status.STARTING
+        self._announced: PortChange | None = None
+        self._problem: SyncError | None = None
+        self._problem_told = 0.0
+        self._problem_began = 0.0
+        self._health_file_error: str | None = None
+
+    def startup(self, message: str, **fields: object) -> None:
+        """Tell what has started."""
+        self._tell(logging.INFO, Event.STARTUP, message, **fields)
+
+    def shutdown(self, message: str) -> None:
+        """Tell that this is the end, and why."""
+        self._tell(logging.INFO, Event.SHUTDOWN, message)
+
+    def warning(self, message: str) -> None:
+        """Tell what is worth a look and no event of its own."""
+        self._tell(logging.WARNING, None, message)
+
+    def cannot_serve(self, address: str, port: int, error: OSError) -> None:
+        """Tell why the HTTP server can't start."""
+        remedy = "set METRICS_ADDRESS and METRICS_PORT to ones that are free"
+        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+            remedy += ", and give it a whole TLS pair if any"
+        self._tell(
+            logging.CRITICAL,
+            Event.HTTP,
+            f"The HTTP server can't start at {address}, port {port} ({error.strerror or error}); "
+            + remedy,
+        )
+
+    def thread_died(self, hook: threading.ExceptHookArgs) -> None:
+        """Tell of a thread that ended by an exception, which is a mistake of qSticky's own."""
+        name = hook.thread.name if hook.thread else "unknown"
+        self._logger.critical(
+            "The thread %s died by a mistake of qSticky's own; report it with this traceback",
+            name,
+            exc_info=hook.exc_value,
+        )
+
+    def serving(self, url: str) -> None:
+        """Tell where the HTTP server answers."""
+        self._tell(logging.INFO, Event.HTTP, f"Serving the page and metrics at {url}", url=url)
+
+    def observe(self, exchange: Exchange) -> None:
+        """Tell of a login."""
+        if exchange.operation != LOGIN:
+            return
+        if exchange.error is None:
+            self._tell(logging.INFO, Event.LOGIN, "Logged in to qBittorrent")
+        elif exchange.error is ErrorKind.UNAUTHORIZED:
+            self._tell(logging.WARNING, Event.LOGIN_REFUSED, "qBittorrent refused the login")
+
+    def health_file(self, error: OSError | None) -> None:
+        """Tell when the health file can't be written, and when it can again."""
+        told = str(error) if error else None
+        if told == self._health_file_error:
+            return
+        self._health_file_error = told
+        if error:
+            self._tell(
+                logging.ERROR,
+                Event.HEALTH_FILE_FAILED,
+                f"The health file can't be written ({error}); let HEALTH_FILE name a file in a "
+                "folder that qSticky's user can write, such as a tmpfs",
+            )
+        else:
+            self._tell(logging.INFO, None, "The health file can be written again")
+
+    def record(self, report: SyncReport) -> None:
+        """Tell what is new in a report."""
+        self._record_port(report)
+        port = report.current_port
+        for cause in report.rebinds:
+            message = f"Re-opened the listening socket on port {port}, as {_CAUSES[cause]}"
+            self._tell(logging.INFO, Event.REBOUND, message, port=port, cause=cause)
+        recovered = self._problem is not None and report.problem is None
+        told = recovered or report.change or report.port_restored
+        self._record_problem(report)
+        if report.status is not self._status:
+            if report.status is Status.SYNCED and not told:
+                self._tell(logging.INFO, None, f"In sync on port {port}")
+            elif report.status is Status.WAITING and not report.port_lost:
+                self._tell(logging.INFO, None, "Waiting for Gluetun to forward a port")
+        self._status = report.status
+        self._logger.debug(
+            "Sync (%s) took %.3f s: %s, Gluetun's port %s, qBittorrent's port %s",
+            *(report.trigger, report.duration, report.status),
+            *(report.forwarded_port, report.current_port),
+        )
+
+    def _record_port(self, report: SyncReport) -> None:
+        if report.port_lost:
+            self._tell(logging.WARNING, Event.PORT_LOST, "Gluetun's forwarded port went away")
+        if report.port_restored:
+            self._tell(
+                logging.INFO,
+                Event.PORT_RESTORED,
+                f"Gluetun has a forwarded port again: {report.forwarded_port}",
+                port=report.forwarded_port,
+            )
+        change = report.change
+        if change is None:
+            return
+        ports = {"old_port": change.old, "new_port": change.new}
+        if self._announced is None or (self._announced.old, self._announced.new) != (
+            change.old,
+            change.new,
+        ):
+            self._tell(
+                logging.INFO,
+                Event.PORT_CHANGE_NEEDED,
+                f"Port change needed: {change.old} -> {change.new}",
+                **ports,
+            )
+        self._announced = None if change.verified else change
+        if change.verified:
+            self._tell(
+                logging.INFO,
+                Event.PORT_CHANGED,
+                f"Successfully updated port to {change.new}",
+                **ports,
+            )
+
+    def _record_problem(self, report: SyncReport) -> None:
+        now = self._clock.monotonic()
+        problem, before = report.problem, self._problem
+        self._problem = problem
+        if problem is None:
+            if before is not None:
+                lasted = now - self._problem_began
+                in_sync = report.in_sync and not report.change
+                state = f": in sync on port {report.current_port}" if in_sync else ""
+                self._tell(
+                    logging.INFO,
+                    Event.SYNC_RECOVERED,
+                    f"Recovered from {before.reason} after {in_words(lasted)}{state}",
+                    reason=before.reason,
+                    seconds=round(lasted, 1),
+                )
+            return
+        if before is None:
+            self._problem_began = now
+        again = (
+            before is not None
+            and before.reason is problem.reason
+            and (self._status is Status.FAILING) is (report.failure is not None)
+        )
+        if again and now - self._problem_told < _REMIND_EVERY:
+            return
+        self._problem_told = now
+        if report.failure:
+            self._logger.error(
+                "%s",
+                problem,
+                extra={"event": Event.SYNC_FAILED, "reason": problem.reason},
+                exc_info=problem.__cause__,
+            )
+        else:
+            self._tell(logging.WARNING, None, f"{problem}; the port file is used meanwhile")
+
+    def _tell(self, level: int, event: Event | None, message: str, **fields: object) -> None:
+        extra = {"event": event, **fields} if event else fields
+        self._logger.log(level, "%s", message, extra=extra)

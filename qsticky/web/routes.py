@@ -1,0 +1,137 @@
+"""The HTTP routes: the page, metrics, liveness, readiness and the request of a sync."""
+
+import base64
+import hmac
+from collections.abc import Callable, Iterable, Sequence
+from urllib.parse import parse_qs
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from qsticky.clock import Clock
+from qsticky.record.health import Health
+from qsticky.record.journal import RecentEvent
+from qsticky.web.page import CONTENT_SECURITY_POLICY, render
+
+
+class Routes:
+    """The WSGI application: the page, metrics, liveness, readiness and the sync request.
+
+    `recent_events` gives what the page lists, the newest first; `credentials` gives user name and
+    password, or None where the routes are open to everybody.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        health: Health,
+        recent_events: Callable[[], Sequence[RecentEvent]],
+        clock: Clock,
+        request_sync: Callable[[bool], None],
+        credentials: Callable[[], tuple[str, str] | None],
+    ) -> None:
+        self._metrics = make_wsgi_app(registry)
+        self._health = health
+        self._recent_events = recent_events
+        self._clock = clock
+        self._request_sync = request_sync
+        self._credentials = credentials
+        self._routes: dict[str, tuple[str, WSGIApplication]] = {
+            "/": ("GET", self._page),
+            "/metrics": ("GET", self._metrics),
+            "/-/healthy": ("GET", self._healthy),
+            "/-/ready": ("GET", self._ready),
+            "/-/sync": ("POST", self._sync),
+        }
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request; HEAD as GET, without the body."""
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return _without_body(self._respond, environ, start_response)
+        return self._respond(environ, start_response)
+
+    def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        if path != "/-/healthy" and not self._authorized(environ.get("HTTP_AUTHORIZATION", "")):
+            challenge = ("WWW-Authenticate", 'Basic realm="qSticky", charset="UTF-8"')
+            return _answer(start_response, "401 Unauthorized", "Unauthorized\n", challenge)
+        if path not in self._routes:
+            return _answer(start_response, "404 Not Found", "Not found\n")
+        allowed, application = self._routes[path]
+        if method != allowed:
+            allow = ("Allow", "GET, HEAD" if allowed == "GET" else allowed)
+            return _answer(start_response, "405 Method Not Allowed", f"Use {allow[1]}\n", allow)
+        return application(environ, start_response)
+
+    def _authorized(self, authorization: str) -> bool:
+        credentials = self._credentials()
+        if credentials is None:
+            return True
+        scheme, _, given = authorization.partition(" ")
+        expected = base64.b64encode(":".join(credentials).encode())
+        return scheme.lower() == "basic" and hmac.compare_digest(
+            given.strip().encode("latin-1"), expected
+        )
+
+    def _page(self, _: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        document, fresh = self._health.document(), self._health.fresh()
+        page = render(document, self._recent_events(), now=self._clock.now(), fresh=fresh).encode()
+        headers = [
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Length", str(len(page))),
+            ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
+        ]
+        start_response("200 OK", headers)
+        return [page]
+
+    def _healthy(self, _: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._health.fresh():
+            return _answer(start_response, "200 OK", "Alive\n")
+        return _answer(
+            start_response, "503 Service Unavailable", "The worker gives no sign of life\n"
+        )
+
+    def _ready(self, _: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        status = "200 OK" if self._health.healthy() else "503 Service Unavailable"
+        return _answer(start_response, status, self._health.text(), content_type="application/json")
+
+    def _sync(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # At once: Gluetun's up command, which calls this, holds a lock that the sync waits for.
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        self._request_sync(query.get("rebind") == ["true"])
+        return _answer(start_response, "202 Accepted", "A sync will run\n")
+
+
+def _answer(
+    start_response: StartResponse,
+    status: str,
+    text: str,
+    *headers: tuple[str, str],
+    content_type: str = "text/plain; charset=utf-8",
+) -> Iterable[bytes]:
+    body = text.encode()
+    start_response(
+        status, [("Content-Type", content_type), ("Content-Length", str(len(body))), *headers]
+    )
+    return [body]
+
+
+def _without_body(
+    application: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    """Answer HEAD with the headers that GET would have."""
+    heads: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def keep_head(
+        status: str, headers: list[tuple[str, str]], _: object = None, /
+    ) -> Callable[[bytes], object]:
+        heads.append((status, headers))
+        return bytes
+
+    body = b"".join(application({**environ, "REQUEST_METHOD": "GET"}, keep_head))
+    for status, headers in heads:
+        start_response(status, [*dict(headers, **{"Content-Length": str(len(body))}).items()])
+    return []

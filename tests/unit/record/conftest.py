@@ -1,0 +1,97 @@
+"""What the tests of log lines share: a stdout of their own, and a journal that writes to it."""
+
+import contextlib
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from qsticky.config import LogFormat
+from qsticky.errors import Reason
+from qsticky.record.journal import Journal, RecentEvents
+from qsticky.record.logs import LOGGER_NAME, set_up
+from qsticky.sync.report import SyncReport
+from tests.fakes import FakeClock
+from tests.reports import failing
+
+Line = dict[str, Any]
+Told = list[tuple[str, str | None, str]]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()  # lest setting up closes them
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.getLogger(LOGGER_NAME).setLevel(logging.NOTSET)
+
+
+class Output:
+    """What was printed since the last time, on a stdout of the test's own."""
+
+    def __init__(self) -> None:
+        self._stdout = io.StringIO()
+
+    def set_up(
+        self,
+        log_format: LogFormat,
+        level: str = "INFO",
+        count: Callable[[str], None] = lambda _: None,
+        recent: RecentEvents | None = None,
+    ) -> logging.Logger:
+        with contextlib.redirect_stdout(self._stdout):
+            return set_up(log_format, level, count, recent or RecentEvents())
+
+    def text(self) -> str:
+        printed = self._stdout.getvalue()
+        self._stdout.seek(0)
+        self._stdout.truncate()
+        return printed
+
+    def lines(self) -> list[Line]:
+        return [json.loads(line) for line in self.text().splitlines()]
+
+    def line(self) -> Line:
+        (line,) = self.lines()
+        return line
+
+    def told(self) -> Told:
+        """Level, event and message of each line."""
+        return [(line["level"], line.get("event"), line["message"]) for line in self.lines()]
+
+
+@pytest.fixture
+def output() -> Output:
+    return Output()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def journal(output: Output, clock: FakeClock) -> Journal:
+    return Journal(output.set_up(LogFormat.JSON), clock)
+
+
+def raised(error: Exception) -> Exception:
+    """Give an exception a traceback."""
+    with contextlib.suppress(type(error)):
+        raise error
+    return error
+
+
+def internal(error: Exception) -> SyncReport:
+    """The report of an unexpected exception, as the worker makes it."""
+    report = failing(Reason.INTERNAL, "qSticky failed by a mistake of its own")
+    assert report.failure is not None
+    report.failure.__cause__ = raised(error)
+    return report
