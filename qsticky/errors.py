@@ -57,16 +57,23 @@ class SyncError(Exception):
 class ServiceError(SyncError):
     """A request to a service that failed, and how.
 
-    `gone` tells that nobody was there: the connection was refused, or the name not found. A
-    program that is gone has lost what it had in memory when it is back.
+    `gone` tells that nobody was there: the connection was refused, or the name not found. `sent`
+    is False where the request never left, so that it can have had no effect.
     """
 
     def __init__(
-        self, reason: Reason, kind: ErrorKind, sentence: str, *, gone: bool = False
+        self,
+        reason: Reason,
+        kind: ErrorKind,
+        sentence: str,
+        *,
+        gone: bool = False,
+        sent: bool = True,
     ) -> None:
         super().__init__(reason, sentence)
         self.kind = kind
         self.gone = gone
+        self.sent = sent
 
 
 class ConfigurationError(Exception):

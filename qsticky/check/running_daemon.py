@@ -5,9 +5,9 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from qsticky import healthcheck
 from qsticky.check import remedies
@@ -19,8 +19,6 @@ from qsticky.files import open_at_once
 from qsticky.services.gluetun import basic_authorization
 from qsticky.services.http import HttpClient, Response, Service, unobserved
 from qsticky.sync.report import Status
-
-_T = TypeVar("_T")
 
 SECTION = Section("qSticky")
 
@@ -74,9 +72,9 @@ def metrics_port(facts: Facts) -> Iterator[Finding]:
         )
         return
     # Only now: the credentials are for nobody else.
-    status, body = _ask(config, "/-/ready", lambda answer: (answer.status, answer.body), True)
-    facts.document = _fresh(body, facts)
-    if status == 401:
+    ready = _ask(config, "/-/ready", signed=True)
+    facts.document = _fresh(ready.body, facts)
+    if ready.status == 401:
         refuses = "refuses METRICS_USERNAME and METRICS_PASSWORD as they are set here"
         yield SECTION.failed(check, f"The qSticky at {config.metrics_url} {refuses}")
     else:
@@ -155,14 +153,12 @@ def _fresh(content: bytes, facts: Facts) -> dict[str, Any] | None:
 
 def _is_qsticky(config: Config) -> bool:
     try:
-        return _ask(
-            config, "/-/healthy", lambda answer: answer.headers.get("Server") == "qSticky", False
-        )
+        return _ask(config, "/-/healthy").headers.get("Server") == "qSticky"
     except ServiceError:
         return False
 
 
-def _ask(config: Config, path: str, read: Callable[[Response], _T], signed: bool) -> _T:
+def _ask(config: Config, path: str, *, signed: bool = False) -> Response:
     """Ask what serves the metrics port; raises ServiceError."""
     service = Service(
         "qsticky",
@@ -177,7 +173,8 @@ def _ask(config: Config, path: str, read: Callable[[Response], _T], signed: bool
         user, password = config.metrics_username.reveal(), config.metrics_password.reveal()
         headers = basic_authorization(user, password)
     http = HttpClient(service, config.request_timeout, unobserved)
-    return http.request("GET", path, headers=headers, read=read)
+    with http.exchange("GET", path, headers=headers) as answer:
+        return answer
 
 
 def _bind(address: str, port: int) -> OSError | None:

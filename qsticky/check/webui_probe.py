@@ -18,12 +18,10 @@ def status(config: Config, host: str | None = None) -> int:
     403 is a missing session, 401 a refused Host header (`host`, or the usual one), and 200 where
     no login is needed. Raises ServiceError.
     """
-    return make_webui(config, unobserved).request(
-        "GET",
-        "/api/v2/app/version",
-        read=lambda response: response.status,
-        headers={"Host": host.encode()} if host else {},
-    )
+    headers = {"Host": host.encode()} if host else {}
+    webui = make_webui(config, unobserved)
+    with webui.exchange("GET", "/api/v2/app/version", headers=headers) as answer:
+        return answer.status
 
 
 def remedies_for_no_answer(error: ServiceError, facts: Facts) -> Sequence[Remedy]:

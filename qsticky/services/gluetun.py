@@ -8,7 +8,6 @@ import reprlib
 import stat
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 
 from qsticky.errors import ErrorKind, Reason, ServiceError, SyncError
@@ -74,12 +73,8 @@ class Gluetun:
         refusals: dict[Route, int] = {}
         for route in sorted(Route, key=lambda route: route is not self.route):
             try:
-                ports = self._http.request(
-                    "GET",
-                    route,
-                    headers=self._authorization(),
-                    read=partial(self._read_ports, route=route, refusals=refusals),
-                )
+                with self._http.exchange("GET", route, headers=self._authorization()) as answer:
+                    ports = self._read_ports(answer, route, refusals)
             except ServiceError as error:
                 if error.reason is Reason.GLUETUN_UNREACHABLE:
                     self.public_ip_refused = False  # it may be back with another role
@@ -97,9 +92,8 @@ class Gluetun:
         if self.public_ip_refused:
             return None
         try:
-            return self._http.request(
-                "GET", PUBLIC_IP, headers=self._authorization(), read=self._read_public_ip
-            )
+            with self._http.exchange("GET", PUBLIC_IP, headers=self._authorization()) as answer:
+                return self._read_public_ip(answer)
         except ServiceError:
             return None
 

@@ -6,15 +6,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TypeVar
 
 from qsticky.clock import Clock
 from qsticky.errors import ErrorKind, Reason, ServiceError, SyncError
 from qsticky.services.http import HttpClient, Response, Service
-
-_T = TypeVar("_T")
 
 LOGIN = "login"
 _MOST_COOKIES = 16
@@ -175,15 +171,18 @@ class QBittorrent:
 
     def version(self) -> str:
         """Read its version (`app/version`), such as `5.1.0`."""
-        return self._call("GET", "/api/v2/app/version", self._read_version)
+        with self._call("GET", "/api/v2/app/version") as answer:
+            return self._read_version(answer)
 
     def preferences(self) -> Preferences:
         """Read the preferences (`app/preferences`)."""
-        return self._call("GET", "/api/v2/app/preferences", self._read_preferences)
+        with self._call("GET", "/api/v2/app/preferences") as answer:
+            return self._read_preferences(answer)
 
     def connection_status(self) -> ConnectionStatus | None:
         """Read the connection status (`transfer/info`); None for one that is not known here."""
-        return self._call("GET", "/api/v2/transfer/info", self._read_connection_status)
+        with self._call("GET", "/api/v2/transfer/info") as answer:
+            return self._read_connection_status(answer)
 
     def set_listen_port(self, port: int) -> None:
         """Set the listening port, and turn off what a forwarded port can't have beside it.
@@ -195,8 +194,8 @@ class QBittorrent:
         if not 1 <= port <= 65535:
             raise ValueError(f"{port} is no port")
         wanted = {"listen_port": port, "random_port": False, "upnp": False}
-        form = {"json": json.dumps(wanted)}
-        self._call("POST", "/api/v2/app/setPreferences", lambda _: None, form)
+        with self._call("POST", "/api/v2/app/setPreferences", {"json": json.dumps(wanted)}):
+            return  # any answer of 2xx is as good
 
     def last_log_id(self) -> int:
         """The id of the last critical entry in qBittorrent's log; -1 where it has none."""
@@ -218,13 +217,14 @@ class QBittorrent:
     def log_out(self) -> None:
         """End the session, if there is one: since 5.3, a 16th drops the oldest of all users."""
         if self._cookies:
-            self._send("POST", "/api/v2/auth/logout", lambda _: None, self._session, None)
-            self._cookies = {}
+            with self._send("POST", "/api/v2/auth/logout", headers=self._session):
+                self._cookies = {}
 
     def _critical_entries(self, after: int) -> list[tuple[int, str]]:
         levels = "normal=false&info=false&warning=false&critical=true"
         path = f"/api/v2/log/main?{levels}&last_known_id={after}"
-        return self._call("GET", path, self._read_entries)
+        with self._call("GET", path) as answer:
+            return self._read_entries(answer)
 
     def _read_entries(self, response: Response) -> list[tuple[int, str]]:
         entries = self._http.json_array(response)
@@ -259,24 +259,27 @@ class QBittorrent:
         status = self._http.json_object(response).get("connection_status")
         return next((known for known in ConnectionStatus if known == status), None)
 
+    @contextlib.contextmanager
     def _call(
-        self,
-        method: str,
-        path: str,
-        read: Callable[[Response], _T],
-        form: Mapping[str, str] | None = None,
-    ) -> _T:
+        self, method: str, path: str, form: Mapping[str, str] | None = None
+    ) -> Iterator[Response]:
         """Send an authenticated request; a session that is missing or expired is renewed, once."""
         if api_key := self._api_key():
             bearer = {"Authorization": b"Bearer " + api_key.encode()}
-            return self._send(method, path, partial(self._read, read, _REFUSED_KEY), bearer, form)
+            with self._send(method, path, headers=bearer, form=form) as answer:
+                self._judge(answer, _REFUSED_KEY)
+                yield answer
+            return
         try:
-            return self._send(method, path, partial(self._read, read, None), self._session, form)
+            with self._send(method, path, headers=self._session, form=form) as answer:
+                self._judge(answer, None)
+                yield answer
+            return
         except _NoSessionError:
             self._log_in()
-        return self._send(
-            method, path, partial(self._read, read, _REFUSED_SESSION), self._session, form
-        )
+        with self._send(method, path, headers=self._session, form=form) as answer:
+            self._judge(answer, _REFUSED_SESSION)
+            yield answer
 
     @property
     def _session(self) -> Mapping[str, bytes]:
@@ -292,9 +295,9 @@ class QBittorrent:
         credentials = self._credentials()
         self._limit.check(credentials)
         form = {"username": credentials.user, "password": credentials.password}
-        read = partial(self._read_login, credentials)
         self._cookies = {}
-        self._send("POST", "/api/v2/auth/login", read, {}, form, operation=LOGIN)
+        with self._send("POST", "/api/v2/auth/login", form=form, operation=LOGIN) as answer:
+            self._read_login(credentials, answer)
         self._logged_in = True
         self._limit.forget()
 
@@ -320,10 +323,8 @@ class QBittorrent:
         kept = self._cookies | dict(response.cookies)
         self._cookies = dict([*kept.items()][-_MOST_COOKIES:])
 
-    def _read(
-        self, read: Callable[[Response], _T], forbidden: str | None, response: Response
-    ) -> _T:
-        """Judge an answer's status before `read` sees it; `forbidden` is what a 403 means here."""
+    def _judge(self, response: Response, forbidden: str | None) -> None:
+        """Judge an answer's status before it is read; `forbidden` is what a 403 means here."""
         if response.status == 401:
             raise self._unauthorized(
                 "refused the Host header; add the name in QBITTORRENT_HOST to its server domains "
@@ -338,26 +339,27 @@ class QBittorrent:
             raise self._http.error(ErrorKind.HTTP_STATUS, f"answered {response.status}")
         # Where no login is needed, each call without a session opens one.
         self._keep_cookies(response)
-        return read(response)
 
     def _unauthorized(self, problem: str) -> ServiceError:
         return ServiceError(
             Reason.QBITTORRENT_UNAUTHORIZED, ErrorKind.UNAUTHORIZED, f"{self._where} {problem}"
         )
 
+    @contextlib.contextmanager
     def _send(
         self,
         method: str,
         path: str,
-        read: Callable[[Response], _T],
-        headers: Mapping[str, bytes],
-        form: Mapping[str, str] | None,
+        *,
+        headers: Mapping[str, bytes] | None = None,
+        form: Mapping[str, str] | None = None,
         operation: str | None = None,
-    ) -> _T:
+    ) -> Iterator[Response]:
         try:
-            return self._http.request(
-                method, path, read=read, operation=operation, headers=headers, form=form
-            )
+            with self._http.exchange(
+                method, path, operation=operation, headers=headers, form=form
+            ) as answer:
+                yield answer
         except ServiceError as error:
             if error.gone:  # and with it its count of failed logins
                 self._limit.forget()

@@ -52,7 +52,7 @@ def test_another_service_in_gluetun_s_place(examine: Examine, gluetun: GluetunSi
     gluetun.fault = Answer(body="<h1>Log in</h1>")
     found = examine()
     assert found.failed == ["control_server"]
-    assert "no JSON" in found["control_server"].text
+    assert "not a JSON" in found["control_server"].text
 
 
 @pytest.mark.parametrize(

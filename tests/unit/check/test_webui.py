@@ -145,4 +145,4 @@ def test_settings_that_cannot_be_read_fail_the_check(
     qbittorrent.fault = Answer(body="[]", only="GET /api/v2/app/preferences")
     found = examine()
     assert found.failed == ["answer"]
-    assert "no JSON object" in found["answer"].text
+    assert "not a JSON object" in found["answer"].text

@@ -262,7 +262,7 @@ def test_a_body_that_is_no_json_object_is_told(
 ) -> None:
     install(((200, body), UNAUTHORIZED))
     sentence = failure(gluetun, Reason.GLUETUN_INVALID_RESPONSE, ErrorKind.INVALID_RESPONSE)
-    assert "answered with something that is no JSON object" in sentence
+    assert "answered with something that is not a JSON object" in sentence
 
 
 @pytest.mark.parametrize("answer", [{}, {"status": "running"}, {"Port": 5914}])

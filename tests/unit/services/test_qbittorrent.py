@@ -583,7 +583,7 @@ def test_preferences_that_are_no_json_are_told(
 ) -> None:
     open_webui.answers(READ, body)
     error = failure(qbittorrent, Reason.QBITTORRENT_INVALID_RESPONSE)
-    assert "answered with something that is no JSON object" in str(error)
+    assert "answered with something that is not a JSON object" in str(error)
     assert "QBITTORRENT_HOST and QBITTORRENT_PORT" in str(error)
 
 
@@ -707,7 +707,7 @@ def test_a_log_that_is_none_is_told(
     qbittorrent: QBittorrent, requests_mock: Mocker, body: str
 ) -> None:
     requests_mock.get(URL + LOG, text=body)
-    with pytest.raises(ServiceError, match="is no JSON array") as caught:
+    with pytest.raises(ServiceError, match="is not a JSON array") as caught:
         qbittorrent.last_log_id()
     assert caught.value.reason is Reason.QBITTORRENT_INVALID_RESPONSE
 

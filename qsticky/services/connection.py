@@ -1,0 +1,402 @@
+"""A kept connection to one service: how far it came, its deadline, and its bounds in bytes."""
+
+import contextlib
+import http.client
+import io
+import queue
+import re
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+_E = TypeVar("_E", bound=BaseException)
+
+LARGEST_HEAD = 64 * 1024
+_CHUNK = 64 * 1024
+_CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+
+
+@dataclass(frozen=True)
+class Response:
+    """A whole answer, not yet judged."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    cookies: Mapping[str, str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is any 2xx."""
+        return 200 <= self.status < 300
+
+
+class UnfitAnswerError(Exception):
+    """An answer that is not read on: `problem` says what is wrong with it, after "it"."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class Stage(Enum):
+    """How far a connection came. Only over an established one anything was sent."""
+
+    CONNECTING = "connecting"
+    SECURING = "securing"
+    ESTABLISHED = "established"
+
+
+class Connection:
+    """Sends requests one after the other, on one thread, over a connection that is kept.
+
+    `verify` is whether, or with which CA bundle, a certificate is verified. Redirects are not
+    followed; proxies, CA bundles and credentials of the environment (`HTTP_PROXY`,
+    `REQUESTS_CA_BUNDLE`, `.netrc`) are ignored, and cookies are the caller's to keep.
+    """
+
+    def __init__(self, verify: bool | str) -> None:
+        self._line = line = _Line()
+        self._session = session = _Session()
+        session.trust_env = False
+        session.verify = verify
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _Adapter(line))
+        self._jobs = queue.SimpleQueue[Callable[[], None] | None]()
+        self._thread: threading.Thread | None = None
+        self._end = weakref.finalize(self, self._jobs.put, None)
+        self._end.atexit = False
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        *,
+        limit: int,
+        timeout: float,
+        patience: float | None = None,
+    ) -> Response:
+        """Send a request, and return the answer of at most `limit` bytes.
+
+        It has `timeout` seconds for the whole of it, from the name's resolution to the last byte;
+        with `patience`, only for connecting, and then so many seconds from sending on. Raises
+        whatever its thread came upon, and TimeoutError; after either the connection must be closed.
+        """
+        # On a thread, for nothing else bounds a name's resolution, or several addresses tried in
+        # turn. One that is left behind ends by itself.
+        outcome = queue.SimpleQueue[Response | BaseException]()
+        session, line = self._session, self._line
+        line.limit = limit
+        timeouts = (timeout, timeout if patience is None else patience)
+
+        def job() -> None:
+            try:
+                outcome.put(_exchange(session, line, request, timeouts))
+            except BaseException as error:  # noqa: BLE001 - the caller's to judge, whatever it is
+                outcome.put(error)
+
+        self._run(job)
+        try:
+            result = outcome.get(timeout=timeout)
+        except queue.Empty:
+            left = 0.0 if patience is None else line.established_at + patience - time.monotonic()
+            try:
+                result = outcome.get(timeout=max(0.0, left))
+            except queue.Empty:
+                raise TimeoutError from None
+        if isinstance(result, Response):
+            return result
+        raise result
+
+    def close(self) -> Stage:
+        """End whatever it waits for, and its thread; returns how far it had come."""
+        self._end()
+        return self._line.close()
+
+    def _run(self, job: Callable[[], None]) -> None:
+        if self._thread is None:
+            work = (self._jobs, self._session)
+            self._thread = threading.Thread(target=_work, args=work, name="request", daemon=True)
+            self._thread.start()
+        self._jobs.put(job)
+
+
+def _work(jobs: queue.SimpleQueue[Callable[[], None] | None], session: requests.Session) -> None:
+    """Do the jobs that come, until there is None."""
+    with session:
+        while job := jobs.get():
+            job()
+            del job  # it holds the last answer
+
+
+def _exchange(
+    session: requests.Session,
+    line: "_Line",
+    request: requests.PreparedRequest,
+    timeouts: tuple[float, float],
+) -> Response:
+    line.kept = True
+    try:
+        return _send(session, line.limit, request, timeouts)
+    except requests.ConnectionError as error:
+        if line.closed or not line.kept or find(error, *_CLOSED) is None:
+            raise
+    # A kept connection that the service closed just now (qBittorrent does after 8 s).
+    return _send(session, line.limit, request, timeouts)
+
+
+def _send(
+    session: requests.Session,
+    limit: int,
+    request: requests.PreparedRequest,
+    timeouts: tuple[float, float],
+) -> Response:
+    with session.send(request, stream=True, timeout=timeouts, allow_redirects=False) as answer:
+        encoding = answer.headers.get("Content-Encoding", "identity")
+        if encoding.lower() != "identity":
+            raise UnfitAnswerError("answered in a Content-Encoding that it was not asked for")
+        body = bytearray()
+        for part in answer.raw.stream(_CHUNK, decode_content=False):
+            body += part
+            if len(body) > limit:
+                raise _too_long(limit)
+        cookies = {cookie.name: cookie.value or "" for cookie in answer.cookies}
+        return Response(answer.status_code, bytes(body), answer.headers, cookies)
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error with all that it wraps: requests and urllib3 nest the first cause deeply."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        found = waiting.pop()
+        if id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        nested = (found.__cause__, found.__context__, getattr(found, "reason", None), *found.args)
+        waiting.extend(part for part in nested if isinstance(part, BaseException))
+
+
+def find(error: BaseException, *kinds: type[_E]) -> _E | None:
+    """Find the first of these kinds in an error and all that it wraps."""
+    return next((found for found in chain(error) if isinstance(found, kinds)), None)
+
+
+class _Session(requests.Session):
+    """Sees no redirect: `requests` reads the whole body of one, whatever its size, beforehand."""
+
+    def get_redirect_target(self, _: requests.Response) -> None:
+        return None
+
+
+class _Line:
+    """How far a session's connection has come, and the means to end it from another thread.
+
+    `kept` tells that the last request needed no new connection; `limit` is in bytes, and
+    `established_at` in monotonic seconds.
+    """
+
+    def __init__(self) -> None:
+        self.limit = 0
+        self.kept = False
+        self.closed = False
+        self.established_at = 0.0
+        self._connection: HTTPConnection | None = None
+        self._socket: socket.socket | None = None
+        self._stage = Stage.CONNECTING
+        self._lock = threading.Lock()
+
+    @property
+    def stage(self) -> Stage:
+        """How far it is now."""
+        connection = self._connection
+        if self._stage is Stage.CONNECTING and isinstance(connection, HTTPSConnection):
+            return Stage.CONNECTING if connection.sock is None else Stage.SECURING
+        return self._stage
+
+    @contextlib.contextmanager
+    def connecting(self, connection: HTTPConnection) -> Iterator[None]:
+        """Follow a new connection; raises TimeoutError when it came too late to be used."""
+        self.kept = False
+        self._connection, self._stage = connection, Stage.CONNECTING
+        try:
+            yield
+        finally:
+            self._stage = self.stage  # of a failed one the socket is taken away afterwards
+        with self._lock:
+            if self.closed:
+                raise TimeoutError
+            self._stage = Stage.ESTABLISHED
+            self.established_at = time.monotonic()
+            # The connection itself drops it early where the answer ends with it.
+            self._socket = connection.sock
+
+    def close(self) -> Stage:
+        """End whatever the connection waits for: a trickle of bytes would feed it for ever."""
+        with self._lock:
+            self.closed = True
+            stage = self.stage
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                # The plain socket's shutdown: a TLS socket's own is not for two threads.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        return stage
+
+
+class _Adapter(HTTPAdapter):
+    """Has each connection report to a `_Line`, and each answer keep to its bounds."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+        super().__init__(pool_connections=1, pool_maxsize=1)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        line = self._line
+
+        class Answer(_BoundedResponse):
+            def begin(self) -> None:
+                super().begin()
+                self.expect_body(line.limit)
+
+        class Plain(HTTPConnection):
+            response_class = Answer
+
+            def connect(self) -> None:
+                with line.connecting(self):
+                    super().connect()
+
+        class Tls(HTTPSConnection):
+            response_class = Answer
+
+            def connect(self) -> None:
+                with line.connecting(self):
+                    super().connect()
+                self.is_verified = True  # as far as people want it: no warning on every connection
+
+        class PlainPool(HTTPConnectionPool):
+            ConnectionCls = Plain
+
+        class TlsPool(HTTPSConnectionPool):
+            ConnectionCls = Tls
+
+        self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
+
+
+class _BoundedResponse(http.client.HTTPResponse):
+    """Counts an answer's bytes off the wire, and reads its chunks strictly.
+
+    What reads from it sees no Transfer-Encoding: `urllib3` would take any number for a chunk's
+    size, a negative one too.
+    """
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._wire = _Wire(self.fp.detach())
+        self.fp = io.BufferedReader(self._wire)
+
+    def expect_body(self, limit: int) -> None:
+        """Go on after the head, to a body of at most `limit` bytes."""
+        self._wire.expect_body(limit)
+        codings = self.headers.get_all("Transfer-Encoding", [])
+        if not codings:
+            return
+        if len(codings) > 1 or not self.chunked:
+            raise http.client.UnknownTransferEncoding
+        self.chunked = False
+        del self.headers["Transfer-Encoding"], self.headers["Content-Length"]
+        self.fp = io.BufferedReader(_Chunks(self.fp))
+
+
+class _Wire(io.RawIOBase):
+    """An answer's bytes as they come, counted."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self._in_head = True
+        self._begun = False
+        self._limit = LARGEST_HEAD
+        # A buffer is read ahead, so that some of the body may come with the head.
+        self._left = LARGEST_HEAD + io.DEFAULT_BUFFER_SIZE
+
+    def readable(self) -> bool:
+        return True
+
+    def expect_body(self, limit: int) -> None:
+        self._in_head = False
+        self._limit = self._left = limit
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._raw.readinto(buffer) or 0
+        if self._in_head and self._begun and not count:
+            # `http.client` takes an answer that ends within its headers for a whole one.
+            raise http.client.IncompleteRead(b"")
+        self._begun = True
+        self._left -= count
+        if self._left < 0:
+            raise _too_long(self._limit, of="headers" if self._in_head else "")
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Chunks(io.RawIOBase):
+    """The body within a chunked answer."""
+
+    _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\n]*)?\r?\n")
+
+    def __init__(self, source: io.BufferedReader) -> None:
+        self._source = source
+        self._left = 0
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._left and not self._ended:
+            self._begin_chunk()
+        count = self._source.readinto(memoryview(buffer)[: self._left]) if self._left else 0
+        if self._left and not count:
+            raise http.client.IncompleteRead(b"")
+        self._left -= count
+        if count and not self._left and self._line() not in (b"\r\n", b"\n"):
+            raise UnfitAnswerError("answered in chunks that don't end where they say")
+        return count
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+    def _begin_chunk(self) -> None:
+        if not (size := self._SIZE.fullmatch(self._line())):
+            raise UnfitAnswerError("answered in chunks whose size is not a number")
+        self._left = int(size[1], 16)
+        if not self._left:
+            self._ended = True
+            while self._line() not in (b"\r\n", b"\n"):
+                pass  # a trailer, which nobody asked for
+
+    def _line(self) -> bytes:
+        line = self._source.readline()
+        if not line.endswith(b"\n"):
+            raise http.client.IncompleteRead(line)
+        return line
+
+
+def _too_long(limit: int, of: str = "") -> UnfitAnswerError:
+    size = f"{limit // 1024**2} MiB" if limit >= 1024**2 else f"{limit // 1024} KiB"
+    return UnfitAnswerError(f"answered with more than {size}{f' of {of}' if of else ''}")

@@ -1,0 +1,180 @@
+"""Turns what went wrong on the way to a service into a typed error: what, where, the remedy."""
+
+import http.client
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+
+import requests
+import urllib3
+
+from qsticky.errors import ErrorKind, Reason, ServiceError
+from qsticky.services.connection import Stage, UnfitAnswerError, chain, find
+
+
+@dataclass(frozen=True)
+class Service:
+    """Who is spoken to, in the words of metrics, of people and of the configuration.
+
+    `verify` is whether, or with which CA bundle, its certificate is verified.
+    """
+
+    label: str
+    name: str
+    url: str
+    unreachable: Reason
+    invalid_response: Reason
+    verify: bool | str = True
+
+    @property
+    def where(self) -> str:
+        """The service and its address, as a sentence begins."""
+        return f"{self.name} at {self.url}"
+
+    @property
+    def variables(self) -> str:
+        """The variables that say where the service is."""
+        return f"{self.label.upper()}_HOST and {self.label.upper()}_PORT"
+
+
+def invalid_response(service: Service, kind: ErrorKind, problem: str) -> ServiceError:
+    """Make the error of an answer that this service would not give."""
+    return ServiceError(
+        service.invalid_response,
+        kind,
+        f"{service.where} {problem}; check that {service.variables} name it, and not a proxy or "
+        "another service",
+    )
+
+
+def unsendable(service: Service, error: requests.RequestException) -> ServiceError:
+    """Make the error of a request that can't be made: of its name, or of a credential."""
+    problem = "can't be found by that name; check {host}"
+    if isinstance(error, requests.exceptions.InvalidHeader):
+        problem = (
+            "can't be asked, for a credential has a character in it that no header can carry, "
+            "such as a line break; correct the credential"
+        )
+    return _unreachable(error, service, Stage.CONNECTING, ErrorKind.CONNECTION, problem)
+
+
+def explain(
+    error: BaseException, service: Service, stage: Stage, timeout: float
+) -> ServiceError | None:
+    """Tell what an exception means that ended a request at a stage, and what to do about it.
+
+    None for one that no network causes. `timeout` is the request's, in seconds.
+    """
+    if unfit := find(error, UnfitAnswerError):
+        return invalid_response(service, ErrorKind.INVALID_RESPONSE, unfit.problem)
+    if find(error, TimeoutError):
+        kind, problem = _timed_out(stage, timeout)
+    elif refused := find(error, ssl.SSLCertVerificationError):
+        kind, problem = ErrorKind.TLS, _refused_certificate(refused)
+    elif row := next((row for row in _FAILURES if find(error, *row.causes)), None):
+        kind, problem = row.kind, row.problem
+    elif code := next((e.errno for e in chain(error) if isinstance(e, OSError) and e.errno), None):
+        kind, problem = ErrorKind.CONNECTION, f"can't be reached ({os.strerror(code)}); {{check}}"
+    elif find(error, *_NO_HTTP):
+        problem = "answered with something that is not HTTP"
+        return invalid_response(service, ErrorKind.INVALID_RESPONSE, problem)
+    else:
+        return None
+    return _unreachable(error, service, stage, kind, problem)
+
+
+def _unreachable(
+    error: BaseException, service: Service, stage: Stage, kind: ErrorKind, problem: str
+) -> ServiceError:
+    check = f"check that it runs and that {service.variables} are right"
+    speaks_plain = service.url.startswith("http:") and service.label == "qbittorrent"
+    words = {
+        "check": check,
+        "https": "if it speaks HTTPS there, set QBITTORRENT_HTTPS=true" if speaks_plain else check,
+        "host": f"{service.label.upper()}_HOST",
+    }
+    return ServiceError(
+        service.unreachable,
+        kind,
+        f"{service.where} {problem.format_map(words)}",
+        gone=_nobody_is_there(error),
+        sent=stage is Stage.ESTABLISHED,
+    )
+
+
+def _nobody_is_there(error: BaseException) -> bool:
+    unresolved = find(error, socket.gaierror)
+    unknown = unresolved is not None and unresolved.errno == socket.EAI_NONAME
+    return unknown or find(error, ConnectionRefusedError) is not None
+
+
+def _timed_out(stage: Stage, timeout: float) -> tuple[ErrorKind, str]:
+    within = f"within {timeout:g} s"
+    if stage is Stage.SECURING:
+        return ErrorKind.TLS, (
+            f"did not answer the TLS handshake {within}; if it speaks plain HTTP there, set "
+            "QBITTORRENT_HTTPS=false"
+        )
+    if stage is Stage.CONNECTING:
+        return ErrorKind.TIMEOUT, (
+            f"could not be connected to {within}; {{check}}, and that no firewall drops the "
+            "connection"
+        )
+    return ErrorKind.TIMEOUT, (
+        f"took the connection and did not answer {within}; look at its log, restart it if it "
+        "hangs, or raise REQUEST_TIMEOUT if it is slow"
+    )
+
+
+def _refused_certificate(error: ssl.SSLCertVerificationError) -> str:
+    why = error.verify_message.rstrip(".").replace("{", "(").replace("}", ")")
+    return (
+        f"has a certificate that was refused ({why}); "
+        f"{_CERTIFICATES.get(error.verify_code, _UNKNOWN_ISSUER)}, or "
+        "set QBITTORRENT_VERIFY_SSL=false to accept any certificate"
+    )
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What these causes mean; in `problem` stand the remedies by their names."""
+
+    causes: tuple[type[BaseException], ...]
+    kind: ErrorKind
+    problem: str
+
+
+# The first that applies counts: some are kinds of others.
+_FAILURES = (
+    _Failure(
+        (ssl.SSLError,),
+        ErrorKind.TLS,
+        "did not speak TLS as expected; if it speaks plain HTTP there, set QBITTORRENT_HTTPS=false",
+    ),
+    _Failure(
+        (socket.gaierror,),
+        ErrorKind.CONNECTION,
+        "can't be found by that name; check {host}, and that a container of that name runs in a "
+        "network that this one is in too",
+    ),
+    _Failure((ConnectionRefusedError,), ErrorKind.CONNECTION, "refused the connection; {check}"),
+    _Failure(
+        (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead),
+        ErrorKind.CONNECTION,
+        "broke off in the middle of its answer; look at its log, and {check}",
+    ),
+    _Failure(
+        (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError),
+        ErrorKind.CONNECTION,
+        "closed the connection without an answer; {https}",
+    ),
+)
+_NO_HTTP = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException)
+_UNKNOWN_ISSUER = "set QBITTORRENT_CA_FILE to the certificate of the CA that signed it"
+_FOR_ANOTHER = "set QBITTORRENT_HOST to a name that it is for"
+_CERTIFICATES = {  # by OpenSSL's X509_V_ERR_...
+    10: "renew it",  # CERT_HAS_EXPIRED
+    62: _FOR_ANOTHER,  # HOSTNAME_MISMATCH
+    64: _FOR_ANOTHER,  # IP_ADDRESS_MISMATCH
+}
