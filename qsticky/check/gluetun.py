@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from qsticky.check import listening, remedies
 from qsticky.check.facts import Facts
@@ -60,8 +61,7 @@ def port_file(facts: Facts) -> Iterator[Finding]:
         if error.errno == errno.ENOENT and facts.ports == () and path.parent.is_dir():
             yield SECTION.ok(check, f"{path} is not there, as Gluetun has no port")
         else:
-            mount = remedies.mount_the_port_file(facts, path)
-            yield SECTION.failed(check, f"{path} can't be read ({error.strerror})", *mount)
+            yield _unreadable(facts, path, error)
         return
     ports, index = make_gluetun(config, unobserved).ports_in_file(), config.gluetun_port_index
     port = ports[index - 1] if index <= len(ports) else None
@@ -80,6 +80,19 @@ def port_file(facts: Facts) -> Iterator[Finding]:
             f"{has} ({age}), which is not what Gluetun's control server tells, and "
             "that counts; the file is an old one, or not Gluetun's",
         )
+
+
+def _unreadable(facts: Facts, path: Path, error: OSError) -> Finding:
+    check, problem = "port_file", f"{path} can't be read ({error.strerror})"
+    if isinstance(error, PermissionError):
+        readable = remedies.let_the_port_file_be_read(facts, path)
+        return SECTION.failed(check, problem, *readable)
+    if isinstance(error, IsADirectoryError):
+        problem = (
+            f"{path} is a folder, as Docker makes one where what is to be mounted is missing; "
+            "mount the folder that Gluetun's file is in"
+        )
+    return SECTION.failed(check, problem, *remedies.mount_the_port_file(facts, path))
 
 
 def _forwarded_port(facts: Facts, ports: tuple[int, ...]) -> Finding:

@@ -1,6 +1,7 @@
 """What to do about what `qsticky check` found wrong: each remedy with the lines to copy."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,6 +202,29 @@ def mount_the_port_file(facts: Facts, path: Path) -> tuple[Remedy, ...]:
     )
 
 
+def let_the_port_file_be_read(facts: Facts, path: Path) -> tuple[Remedy, ...]:
+    """Let qSticky's user read what Gluetun's writes."""
+    uid, gid = os.getuid(), os.getgid()
+    chown = Remedy(
+        "Set for Gluetun the user and the group for whom it writes the file, qSticky's:",
+        (f"PUID={uid}", f"PGID={gid}"),
+    )
+    if facts.place is Place.MACHINE:
+        return either(chown, Remedy("Let all read it:", (f"chmod a+rX {path.parent} {path}",)))
+    as_root = ('user: "0:0"',)
+    if facts.place is Place.KUBERNETES:
+        as_root = ("securityContext: {runAsUser: 0, runAsGroup: 0}",)
+    return either(chown, Remedy("Run qSticky as root, or as the file's owner:", as_root))
+
+
+def webui_port(facts: Facts) -> tuple[Remedy, ...]:
+    """Find the WebUI where something else closes the connection, as the port for peers does."""
+    if facts.config.qbittorrent_port == 8080:
+        return ()
+    why = "If that is its port for peers: the WebUI has another one, 8080 unless it was changed. "
+    return (for_qsticky(facts, "QBITTORRENT_PORT=8080", why=why),)
+
+
 def certificate(facts: Facts, *others: str) -> tuple[Remedy, ...]:
     """Two ways out of a certificate that is refused, or the one that is left."""
     accept = for_qsticky(
@@ -229,7 +253,8 @@ def port_mapping(facts: Facts) -> Remedy:
     if facts.place is Place.CONTAINER:
         return Remedy(
             f"{is_another} Make both the same in compose.yaml, by the variable of qBittorrent's "
-            "image and the mapping:",
+            "image (linuxserver's is WEBUI_PORT, hotio's WEBUI_PORTS, qBittorrent's own "
+            "QBT_WEBUI_PORT) and the mapping, which is Gluetun's where they share its network:",
             (f'WEBUI_PORT: "{port}"', f"- {port}:{port}"),
         )
     if facts.place is Place.KUBERNETES:

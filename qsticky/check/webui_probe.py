@@ -37,7 +37,7 @@ def remedies_for_no_answer(error: ServiceError, facts: Facts) -> Sequence[Remedy
         return (remedies.for_qsticky(facts, setting, why="This was tried, and works. "),)
     if _is_webui(replace(config, qbittorrent_https=True, qbittorrent_verify_ssl=False)):
         return remedies.certificate(facts, *([] if config.qbittorrent_https else [setting]))
-    return ()
+    return remedies.webui_port(facts) if error.kind is ErrorKind.CONNECTION else ()
 
 
 def remedies_for_the_host_header(facts: Facts) -> Sequence[Remedy]:

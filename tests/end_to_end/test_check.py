@@ -8,7 +8,7 @@ import subprocess
 import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +177,15 @@ def test_https_to_a_webui_on_http(check: Check) -> None:
     assert check(**way).code == 0
 
 
+def test_the_port_for_peers_in_place_of_the_webui_s(
+    check: Check, qbittorrent: WebUI, gluetun: GluetunSimulator
+) -> None:
+    qbittorrent.use_port(gluetun.ports[0])
+    wrong = check(QBITTORRENT_PORT=gluetun.ports[0])
+    assert wrong.by_verdict("failed") == ["webui"]
+    assert wrong.remedies() == [("QBITTORRENT_PORT=8080",)]
+
+
 def test_a_host_name_that_the_webui_does_not_know(check: Check, private: Private) -> None:
     server = private({"WebUI\\ServerDomains": "torrents.example"})
     there = {"QBITTORRENT_PORT": server.port, "QBITTORRENT_HOST": "localhost"}
@@ -216,9 +225,10 @@ def mapped_to(port: int) -> Iterator[int]:
     """Forward connections from another port, as Docker does for `8081:8080`."""
 
     def pass_on(source: socket.socket, sink: socket.socket) -> None:
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.close()
+        with source, suppress(OSError):  # reset, or closed by the other direction
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
 
     def serve() -> None:
         while True:

@@ -1,12 +1,15 @@
 """What `qsticky check` finds at Gluetun, and what is to be done about it."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from qsticky.check import gluetun as gluetun_section
 from qsticky.check.findings import Verdict
+from qsticky.check.place import Place
 from qsticky.demo.gluetun_simulator import (
     OLD_PORT_ROUTE,
     PORT_ROUTE,
@@ -164,3 +167,30 @@ def test_a_port_file_that_is_missing(
     gluetun.ports = ()  # up to 3.40.0, Gluetun deletes it then
     assert examine(GLUETUN_PORT_FILE=file)["port_file"].verdict is Verdict.OK
     assert not file.exists()
+
+
+def test_a_port_file_that_docker_made_a_folder_of(examine: Examine, tmp_path: Path) -> None:
+    folder = tmp_path / "forwarded_port"
+    folder.mkdir()
+    found = examine(GLUETUN_PORT_FILE=folder)
+    assert found.failed == ["port_file"]
+    assert "is a folder, as Docker makes one" in found["port_file"].text
+    assert f"volumes: [forwarded-port:{tmp_path}:ro]" in found.copied("port_file")
+
+
+@pytest.mark.parametrize("where", Place)
+def test_a_port_file_that_is_for_another_user(
+    examine: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: Place
+) -> None:
+    file = tmp_path / "forwarded_port"
+    file.write_text(str(PORT))
+
+    def refuse(_: Path) -> None:  # root is never refused
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(gluetun_section, "open_at_once", refuse)
+    found = examine(where, GLUETUN_PORT_FILE=file)
+    assert found.failed == ["port_file"]
+    assert "Permission denied" in found["port_file"].text
+    assert found.copied("port_file")[:2] == [f"PUID={os.getuid()}", f"PGID={os.getgid()}"]
+    assert "volumes" not in "".join(found.copied("port_file"))
