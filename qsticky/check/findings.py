@@ -1,9 +1,11 @@
 """What `qsticky check` found, and how that is written: as text for people, as JSON for programs."""
 
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from ipaddress import ip_address, ip_network
 from typing import TextIO
 
 from qsticky import __version__
@@ -15,13 +17,14 @@ _INDENT = 11
 class Verdict(StrEnum):
     """What became of one thing that was tried.
 
-    A warning is a recommendation, and does not fail the check; skipped is what could not be tried
-    or need not be.
+    A warning is a recommendation, and does not fail the check; unknown is what was looked at
+    without an answer, and skipped what could not be tried or need not be.
     """
 
     OK = "ok"
     WARNING = "warning"
     FAILED = "failed"
+    UNKNOWN = "unknown"
     SKIPPED = "skipped"
 
 
@@ -62,6 +65,10 @@ class Section:
         """Make the finding of something that does not hold."""
         return Finding(self.name, check, Verdict.FAILED, text, remedies)
 
+    def unknown(self, check: str, text: str, *remedies: Remedy) -> Finding:
+        """Make the finding of something that may hold or not."""
+        return Finding(self.name, check, Verdict.UNKNOWN, text, remedies)
+
     def skipped(self, check: str, text: str) -> Finding:
         """Make the finding of something that was not tried."""
         return Finding(self.name, check, Verdict.SKIPPED, text)
@@ -76,16 +83,19 @@ def summary(findings: Sequence[Finding]) -> str:
         warned = f" See the {_count(advised, 'warning')} too." if advised else ""
         return f"FAILED: {failed} of {len(findings)} findings.{first}{warned}"
     advice = f", with {_count(advised, 'recommendation')}" if advised else ""
+    if unknown := verdicts.count(Verdict.UNKNOWN):
+        is_not_known = "is not known" if unknown == 1 else "are not known"
+        return f"Nothing fails, and {_count(unknown, 'thing')} {is_not_known}{advice}."
     return f"All holds{advice}."
 
 
 def document(findings: Sequence[Finding]) -> dict[str, object]:
-    """Make the document of `--json`."""
+    """Make the document of `--json`, which people post: it has no public address in it."""
     return {
         "version": __version__,
         "ok": all(finding.verdict is not Verdict.FAILED for finding in findings),
         "summary": summary(findings),
-        "findings": [asdict(finding) for finding in findings],
+        "findings": [asdict(_unaddressed(finding)) for finding in findings],
     }
 
 
@@ -124,6 +134,32 @@ def printable(text: str) -> str:
     )
 
 
+def without_public_addresses(text: str) -> str:
+    """Write `x.x.x.x` for each address in a text that is not one of a private network."""
+    return _ADDRESS.sub(lambda found: "x.x.x.x" if _is_public(found[0]) else found[0], text)
+
+
+def _is_public(text: str) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:  # a time, say
+        return False
+    if address.is_loopback or address.is_unspecified or address.is_link_local:
+        return False
+    return not any(address in network for network in _PRIVATE if network.version == address.version)
+
+
+def _unaddressed(finding: Finding) -> Finding:
+    remedies = tuple(
+        Remedy(
+            without_public_addresses(remedy.text),
+            tuple(without_public_addresses(line) for line in remedy.copy),
+        )
+        for remedy in finding.remedies
+    )
+    return replace(finding, text=without_public_addresses(finding.text), remedies=remedies)
+
+
 def _lines(finding: Finding, paint: Callable[[str, str], str]) -> Iterator[str]:
     verdict = finding.verdict
     name = verdict.upper() if verdict is Verdict.FAILED else str(verdict)
@@ -149,10 +185,19 @@ def _count(number: int, what: str) -> str:
 
 
 _BOLD = "1"
+_ADDRESS = re.compile(
+    r"(?<!qBittorrent )(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\w)"
+    r"|(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])"
+)
+_PRIVATE = tuple(
+    ip_network(network)
+    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
 _COLOURS = {
     Verdict.OK: "32",
     Verdict.WARNING: "33",
     Verdict.FAILED: "1;31",
+    Verdict.UNKNOWN: "36",
     Verdict.SKIPPED: "2",
 }
 

@@ -86,7 +86,13 @@ def test_what_would_act_on_a_terminal_is_written_as_an_escape() -> None:
         (["ok", "skipped"], "All holds."),
         (["ok", "warning"], "All holds, with 1 recommendation."),
         (["warning", "warning"], "All holds, with 2 recommendations."),
+        (["ok", "unknown"], "Nothing fails, and 1 thing is not known."),
+        (
+            ["unknown", "unknown", "warning"],
+            "Nothing fails, and 2 things are not known, with 1 recommendation.",
+        ),
         (["ok", "failed"], "FAILED: 1 of 2 findings."),
+        (["unknown", "failed"], "FAILED: 1 of 2 findings."),
         (["failed", "failed"], "FAILED: 2 of 2 findings. Begin with the first."),
         (["failed", "warning"], "FAILED: 1 of 2 findings. See the 1 warning too."),
     ],
@@ -95,3 +101,34 @@ def test_the_summary_is_one_line(verdicts: list[str], summary: str) -> None:
     found = [Finding("A", "b", Verdict(verdict), "c") for verdict in verdicts]
     assert findings.summary(found) == summary
     assert findings.document(found)["ok"] is not summary.startswith("FAILED")
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("seen at 203.0.113.7, not 8.8.8.8.", "seen at x.x.x.x, not x.x.x.x."),
+        ("http://203.0.113.7:8080 answers", "http://x.x.x.x:8080 answers"),
+        ('IP: "2001:db8::7". Port: "TCP/51500"', 'IP: "x.x.x.x". Port: "TCP/51500"'),
+        ("http://[2a00::1]:8080, fe80::1, ::1", "http://[x.x.x.x]:8080, fe80::1, ::1"),
+        ("tun0 has 10.2.0.2, 100.64.3.4, fd00::2", "tun0 has 10.2.0.2, 100.64.3.4, fd00::2"),
+        ("127.0.0.1, 0.0.0.0, ::, 172.17.0.1", "127.0.0.1, 0.0.0.0, ::, 172.17.0.1"),
+        (
+            "opened at 12:03:45 by qBittorrent 5.1.0.11",
+            "opened at 12:03:45 by qBittorrent 5.1.0.11",
+        ),
+        ("999.1.1.1 and 1.2.3", "999.1.1.1 and 1.2.3"),
+    ],
+)
+def test_the_document_which_people_post_has_no_public_address(text: str, written: str) -> None:
+    finding = SECTION.failed("one", text, Remedy(text, (text,)))
+    told = findings.document([finding])["findings"]
+    remedy = {"text": written, "copy": (written,)}
+    assert told == [
+        {
+            "section": "Section",
+            "check": "one",
+            "verdict": "failed",
+            "text": written,
+            "remedies": (remedy,),
+        }
+    ]
