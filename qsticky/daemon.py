@@ -132,6 +132,7 @@ class Daemon:
         worker.join(_TIME_TO_STOP)  # a request that hangs is left behind
         for watch in watches:
             watch.stop()
+        server.close()
         self._health.remove()
         reason = "the worker died" if died else f"received {received}"
         self._journal.shutdown(f"Stopped: {reason}")

@@ -1,6 +1,5 @@
 """Serves on loopback as the daemon does, and what a client reads there."""
 
-import contextlib
 import os
 import socket
 import ssl
@@ -14,6 +13,8 @@ from qsticky.web.server import Server
 from tests import certificates
 
 SOON = 5.0  # seconds, for what takes milliseconds
+LISTEN = "0A"
+NO_INODE = "0"  # of a connection that is yet to be accepted, or was closed
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,16 @@ class Site:
 
     def __init__(self, server: Server, tls: ssl.SSLContext | None) -> None:
         self.server = server
-        self.address, self.port = server.server_address[:2]
+        self.address, self.port = server.address
         self._tls = tls
+
+    def connections(self) -> int:
+        """How many connections the server has open, as the kernel counts them."""
+        lines = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+        return sum(
+            line[1].endswith(f":{self.port:04X}") and line[3] != LISTEN and line[9] != NO_INODE
+            for line in lines
+        )
 
     def dial(self) -> socket.socket:
         """Connect, and say nothing: no handshake either."""
@@ -100,11 +109,3 @@ class Pair:
 
     def serial(self) -> int:
         return x509.load_pem_x509_certificate(self.certificate.read_bytes()).serial_number
-
-
-def close(server: Server) -> None:
-    """Have a server's thread close it and end; to do so, it is woken up."""
-    host, port = server.server_address[:2]
-    server.service_actions = server.server_close  # type: ignore[method-assign]
-    with contextlib.suppress(OSError):  # closed already
-        socket.create_connection((str(host), port)).close()

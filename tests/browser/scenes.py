@@ -17,7 +17,6 @@ from qsticky.web.routes import Routes
 from qsticky.web.server import Server
 from tests.fakes import FakeClock
 from tests.reports import degraded, failing, synced, waiting
-from tests.serving import close
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 SCRIPT = "<script>document.title='taken'</script><img src=/x onerror=alert(1)>"
@@ -44,7 +43,7 @@ class Site:
         self.paths: list[str] = []
         self._folder = folder
         self._server = Server("127.0.0.1", 0, self._answer, None)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
+        self.url = f"http://127.0.0.1:{self._server.address[1]}/"
         self.clear()
 
     def clear(self) -> None:
@@ -84,7 +83,7 @@ class Site:
         return self
 
     def __exit__(self, *_: object) -> None:
-        close(self._server)
+        self._server.close()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from qsticky.web import server as server_module
 from qsticky.web.certificate import Certificate
 from qsticky.web.server import Server
 from tests.real import wait_until
-from tests.serving import SOON, Pair, Site, close
+from tests.serving import SOON, Pair, Site
 
 
 class Serve(Protocol):
@@ -31,7 +31,7 @@ class Serve(Protocol):
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Start servers; afterwards no thread and no descriptor may be left of them."""
-    monkeypatch.setattr(server_module, "_TEND_EVERY", 0.02)
+    monkeypatch.setattr(server_module, "_SPARE_LIVES", 0.1)
     threads, descriptors = set(threading.enumerate()), open_descriptors()
     servers: list[Server] = []
 
@@ -46,7 +46,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
     yield start
     for server in servers:
-        close(server)
+        server.close()
     wait_until(lambda: set(threading.enumerate()) <= threads, SOON, "the threads to end")
     wait_until(lambda: open_descriptors() <= descriptors, SOON, "the descriptors to be closed")
 

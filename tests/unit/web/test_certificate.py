@@ -1,10 +1,13 @@
 """A TLS certificate that can be renewed while it is served."""
 
 import contextlib
+import os
 import ssl
+from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from qsticky.web.certificate import Certificate
 from tests import certificates
@@ -89,3 +92,43 @@ class TestTls:
             old.maximum_version = ssl.TLSVersion.TLSv1_1
         with site.dial() as plain, pytest.raises(ssl.SSLError):
             old.wrap_socket(plain, server_hostname="localhost")
+
+    @pytest.mark.parametrize("half", ["certificate", "key"])
+    def test_a_fifo_holds_up_neither_the_start_nor_a_connection(
+        self, serve: Serve, pair: Pair, warnings: list[str], half: str
+    ) -> None:
+        site = serve(hello, pair=pair)
+        path: Path = getattr(pair, half)
+        path.unlink()
+        os.mkfifo(path)
+        assert site.ask("GET", "/").status == 200
+        warnings.append(f"The renewed TLS certificate is not used: {path} is not a file")
+        with pytest.raises(OSError, match="is not a file"):
+            Certificate(pair.certificate, pair.key)
+
+    def test_a_key_with_a_passphrase_asks_nobody(self, pair: Pair) -> None:
+        key = serialization.load_pem_private_key(pair.key.read_bytes(), None)
+        pair.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.BestAvailableEncryption(b"a passphrase"),
+            )
+        )
+        with pytest.raises(OSError, match="give one without a passphrase"):
+            Certificate(pair.certificate, pair.key)
+
+    def test_a_renewed_pair_that_could_not_be_read_for_a_moment_is_used_after_all(
+        self, serve: Serve, pair: Pair, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site = serve(hello, pair=pair)
+        pair.write(*certificates.make())
+        with monkeypatch.context() as for_now:
+
+            def load(*_: object, **__: object) -> None:
+                raise OSError(24, "Too many open files")
+
+            for_now.setattr(ssl.SSLContext, "load_cert_chain", load)
+            assert served_serial(site) != pair.serial()
+        warnings.append("Too many open files")
+        assert served_serial(site) == pair.serial()
