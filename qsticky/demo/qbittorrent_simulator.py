@@ -8,7 +8,7 @@ import json
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from http.cookies import SimpleCookie
 from typing import Any, Final, Literal
@@ -22,8 +22,9 @@ QBittorrentRelease = Literal["4.5", "4.6", "5.1", "5.2", "5.3"]
 class QBittorrentSimulator(Simulator):
     """qBittorrent's WebUI.
 
-    ``preferences`` and ``connection_status`` may be read and set at any time. ``busy`` maps a port
-    to the addresses on which another program has it: opening it leaves critical log entries.
+    ``preferences``, ``connection_status`` and ``interfaces`` (each one's addresses) may be read and
+    set at any time, and so may ``external_address``, where peers last saw it. Opening the sockets
+    is logged for each address; ``busy`` maps a port to those on which another program has it.
     ``history`` is every listening port since the start, one for each time the sockets were
     re-opened. ``deaf`` makes it take preferences without keeping them.
     """
@@ -65,7 +66,18 @@ class QBittorrentSimulator(Simulator):
             "listen_port": listen_port,
             "random_port": listen_port == 0,
             "upnp": False,
+            "bittorrent_protocol": 0,
+            "proxy_type": 0 if release == "4.5" else "None",
+            "proxy_peer_connections": False,
+            "proxy_bittorrent": True,
         }
+        self.interfaces: dict[str, Sequence[str]] = {
+            "lo": ("127.0.0.1", "::1"),
+            "eth0": ("172.18.0.2",),
+            "tun0": ("10.2.0.2",),
+        }
+        self.dht_nodes = 312
+        self.external_address = ""
         self.busy: dict[int, Collection[str]] = {}
         self.deaf = False
         self.history: list[int] = []
@@ -77,10 +89,13 @@ class QBittorrentSimulator(Simulator):
         self._modern = release in ("5.2", "5.3")
 
     def start(self) -> None:
-        """Listen, as a new process: without sessions, refused logins or a ban."""
+        """Listen, as a new process: without sessions, refused logins or a ban, its log anew."""
         self._sessions.clear()
         self.failed_logins = 0
+        self.log = []
+        self._open_sockets()
         super().start()
+        self.preferences["web_ui_port"] = self.port
 
     @property
     def banned(self) -> bool:
@@ -140,7 +155,11 @@ class QBittorrentSimulator(Simulator):
             "app/version": lambda: _text(f"v{_VERSIONS[self.release][0]}"),
             "app/webapiVersion": lambda: _text(_VERSIONS[self.release][1]),
             "app/preferences": lambda: _json(self.preferences),
-            "transfer/info": lambda: _json({"connection_status": self.connection_status}),
+            "app/networkInterfaceList": lambda: _json(
+                [{"name": name, "value": name} for name in self.interfaces]
+            ),
+            "app/networkInterfaceAddressList": lambda: _json(self._addresses(request.query)),
+            "transfer/info": lambda: _json(self._transfer_info()),
             "log/main": lambda: _json(self._entries(request.query)),
         }
         method, _, path = request.line.partition(" ")
@@ -227,17 +246,47 @@ class QBittorrentSimulator(Simulator):
         self.preferences.update(listen_port=port, random_port=port == 0)
         self.history.append(port)
         self.add_log(f'Trying to listen on the following list of IP addresses: "0.0.0.0:{port}"', 1)
-        if 0 <= port <= 65535:
-            self.connection_status = "firewalled"
-            for address in self.busy.get(port, ()):
-                self._cannot_listen(address, port, "Address already in use")
-        else:
-            self.connection_status = "disconnected"
+        self.connection_status = "firewalled" if 0 <= port <= 65535 else "disconnected"
+        self._open_sockets()
+
+    def _open_sockets(self) -> None:
+        """Log for each address that it is bound to whether it could listen, TCP first."""
+        port = self.listen_port
+        if not 0 <= port <= 65535:
             self._cannot_listen("0.0.0.0", 0, "invalid port")
+            return
+        bound_to = self.preferences["current_network_interface"]
+        for name, addresses in self.interfaces.items():
+            for address in addresses if bound_to in ("", name) else ():
+                if address in self.busy.get(port, ()):
+                    self._cannot_listen(address, port, "Address already in use")
+                    continue
+                for protocol in ("TCP", "UTP"):
+                    what = f'IP: "{address}". Port: "{protocol}/{port}"'
+                    self.add_log(f"Successfully listening on IP. {what}", 2)
 
     def _cannot_listen(self, address: str, port: int, reason: str) -> None:
         what = f'Failed to listen on IP. IP: "{address}". Port: "TCP/{port}".'
         self.add_log(f'{what} Reason: "{reason}"')
+
+    def _addresses(self, query: Mapping[str, str]) -> list[str]:
+        wanted = query.get("iface", "")
+        return [
+            address
+            for name, addresses in self.interfaces.items()
+            for address in addresses
+            if wanted in ("", name)
+        ]
+
+    def _transfer_info(self) -> dict[str, object]:
+        told: dict[str, object] = {
+            "connection_status": self.connection_status,
+            "dht_nodes": self.dht_nodes,
+        }
+        if self.release not in ("4.5", "4.6"):
+            told["last_external_address_v4"] = self.external_address
+            told["last_external_address_v6"] = ""
+        return told
 
     def _entries(self, query: Mapping[str, str]) -> list[dict[str, object]]:
         names = {"normal": 1, "info": 2, "warning": 4, "critical": 8}
