@@ -1,6 +1,16 @@
-"""The command line: one command to one function, each imported only when it is asked for."""
+"""The command line: one command to one function, each imported only when it is asked for.
 
+It alone reads `os.environ`, and hands it on.
+"""
+
+import os
 import sys
+
+TYPE_CHECKING = False  # `typing` is more than the health check needs
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from qsticky.config import Config
 
 # Those of `qsticky.demo.scenarios`, which the daemon need not import.
 SCENARIOS = (
@@ -12,16 +22,33 @@ SCENARIOS = (
 def main() -> int:
     """Run the command that the arguments name, and return the exit code."""
     arguments = sys.argv[1:]
-    if arguments == ["healthcheck"]:  # before anything else is imported: it runs every few seconds
-        from qsticky import healthcheck
+    if arguments[:1] in ([], ["run"], ["demo"]):  # they end by a signal, however early it comes
+        from qsticky import signals
 
-        return healthcheck.main()
+        signals.block()
+    if arguments == ["healthcheck"]:  # before anything else is imported: it runs every few seconds
+        return _healthcheck()
     if arguments in ([], ["run"]):  # nothing to parse, so no parser is imported
         return _run()
     return _main(arguments)
 
 
 def _main(arguments: list[str]) -> int:
+    parsed = _parse(arguments)
+    if parsed.command == "healthcheck":
+        return _healthcheck()
+    if parsed.command == "check":
+        from qsticky.check import command
+
+        return command.main(as_json=parsed.json, environ=os.environ)
+    if parsed.command == "demo":
+        from qsticky.demo import player
+
+        return player.main(parsed.scenario, parsed.minutes, os.environ)
+    return _run()
+
+
+def _parse(arguments: list[str]) -> "Namespace":
     import argparse
     from functools import partial
     from typing import Any
@@ -46,43 +73,25 @@ def _main(arguments: list[str]) -> int:
         help="read the health file, for Docker's HEALTHCHECK",
         description=usage.HEALTHCHECK,
     )
-    demonstration = commands.add_parser(
+    demo = commands.add_parser(
         "demo",
         help="run the daemon between a simulated Gluetun and qBittorrent",
         description=usage.DEMO,
     )
-    demonstration.add_argument(
+    demo.add_argument(
         "--scenario",
         metavar="NAME",
         choices=SCENARIOS,
         help=f"play a bad day, over and over: {', '.join(SCENARIOS)}",
     )
-    demonstration.add_argument(
+    demo.add_argument(
         "--minutes",
         metavar="N",
         type=minutes,
         default=10.0,
         help="how long its trouble lasts each time (default: 10)",
     )
-    parsed = parser.parse_args(arguments)
-    command = parsed.command
-    if command == "healthcheck":
-        from qsticky import healthcheck
-
-        return healthcheck.main()
-    if command == "check":
-        import os
-
-        from qsticky.check import command as check_command
-
-        return check_command.main(as_json=parsed.json, environ=os.environ)
-    if command == "demo":
-        from qsticky import signals
-        from qsticky.demo import player as demo
-
-        signals.block()
-        return demo.main(parsed.scenario, parsed.minutes)
-    return _run()
+    return parser.parse_args(arguments)
 
 
 def minutes(text: str) -> float:
@@ -93,17 +102,29 @@ def minutes(text: str) -> float:
     return number
 
 
-def _run() -> int:
-    from qsticky import signals
+def _healthcheck() -> int:
+    from qsticky import healthcheck
 
-    signals.block()  # first of all: what follows takes a moment, and starts threads
-    from qsticky import config, daemon
+    return healthcheck.main(os.environ)
+
+
+def _run() -> int:
+    config = _load()
+    if config is None:
+        return 2
+    from qsticky.daemon import Daemon
+
+    return Daemon(config, revision=os.environ.get("QSTICKY_REVISION", "")).run()
+
+
+def _load() -> "Config | None":
+    """Load the configuration; None, when its mistakes are on stderr."""
+    from qsticky import config
     from qsticky.errors import ConfigurationError
 
     try:
-        loaded = config.load()
+        return config.load(os.environ)
     except ConfigurationError as error:
         for mistake in error.mistakes:
             print(f"qsticky: {mistake}", file=sys.stderr)
-        return 2
-    return daemon.Daemon(loaded).run()
+        return None

@@ -1,6 +1,5 @@
 """Wiring and lifecycle of the daemon: what knows what, start, signals and stop."""
 
-import os
 import threading
 from collections.abc import Mapping
 from functools import partial
@@ -14,9 +13,9 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from qsticky import __version__, signals
+from qsticky import __version__, hints, signals
 from qsticky.clock import SystemClock
-from qsticky.config import AuthType, Config, is_loopback, misspelt
+from qsticky.config import AuthType, Config, is_loopback
 from qsticky.kernel import netlink
 from qsticky.kernel.interface_watch import InterfaceWatch
 from qsticky.record import logs
@@ -43,9 +42,12 @@ class _Watch(Protocol):
 
 
 class Daemon:
-    """The daemon of one configuration: made and run once, in a process's main thread."""
+    """The daemon of one configuration: made and run once, in a process's main thread.
 
-    def __init__(self, config: Config) -> None:
+    `revision` is the commit that it was built of, where that is known.
+    """
+
+    def __init__(self, config: Config, *, revision: str = "") -> None:
         self._config = config
         self._clock = SystemClock()
         stopping = threading.Event()
@@ -57,7 +59,7 @@ class Daemon:
         self._metrics = Metrics(
             registry,
             check_interval=config.check_interval,
-            revision=os.environ.get("QSTICKY_REVISION") or "unknown",
+            revision=revision or "unknown",
         )
         recent_events = RecentEvents()
         logger = logs.set_up(
@@ -111,8 +113,10 @@ class Daemon:
         threading.excepthook = self._journal.thread_died
         start = _start_fields(config)
         self._journal.startup(_start_line(config, start), **start)
-        for warning in [*misspelt(), *config.warnings()]:
+        for warning in [*hints.misnamed(config), *hints.advice(config)]:
             self._journal.warning(warning)
+        if not_read := hints.not_read(config):
+            self._journal.note(not_read)
         try:
             server = Server(
                 config.metrics_address, config.metrics_port, self._routes, _certificate(config)
@@ -191,7 +195,7 @@ class Daemon:
 
     def _credentials(self) -> tuple[str, str] | None:
         config = self._config
-        if not config.metrics_username:
+        if not config.metrics_auth_configured:
             return None
         return config.metrics_username.reveal(), config.metrics_password.reveal()
 

@@ -76,6 +76,10 @@ class ServiceError(SyncError):
         self.sent = sent
 
 
+class Mistake(ValueError):
+    """What is wrong with one value, in words that follow it, and what is accepted instead."""
+
+
 class ConfigurationError(Exception):
     """All mistakes of the configuration at once, a sentence each."""
 

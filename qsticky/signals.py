@@ -2,10 +2,11 @@
 
 No handler runs, so nothing can be interrupted halfway, and none is lost: one that comes while the
 daemon is still starting waits for it. As a container's first process it would otherwise be ignored.
+Nothing but `signal` is imported here, so that they are blocked as early as can be.
 """
 
+import os
 import signal
-import threading
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 
@@ -29,7 +30,5 @@ def wait() -> str:
 
 
 def wake_main_thread() -> None:
-    """Make the main thread's `wait` return, as if SIGTERM had come."""
-    main = threading.main_thread().ident
-    if main is not None:
-        signal.pthread_kill(main, signal.SIGTERM)
+    """Make the main thread's `wait` return, as if SIGTERM had come: all others have it blocked."""
+    os.kill(os.getpid(), signal.SIGTERM)

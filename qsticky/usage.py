@@ -1,24 +1,61 @@
-"""What `--help` says: of each command what it does, its exit codes, the variables that matter."""
+"""What `--help` says: of each command what it does, its exit codes, and the variables it reads."""
+
+import textwrap
 
 from qsticky import HOME
+from qsticky.config import VARIABLES
 
-QSTICKY = """\
+_WIDTH = 80
+
+
+def _rows(rows: dict[str, str]) -> str:
+    """Lay out names and what they mean in two columns."""
+    indent = max(map(len, rows)) + 4
+    lines = (
+        textwrap.fill(
+            f"  {name}".ljust(indent) + meaning,
+            _WIDTH,
+            subsequent_indent=" " * indent,
+            break_on_hyphens=False,
+        )
+        for name, meaning in rows.items()
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _variables(*names: str, **defaults: str) -> str:
+    """Describe some of the variables in the table's order, or all; `defaults` are other ones."""
+    rows = {}
+    for variable in VARIABLES:
+        if not names or variable.name in names:
+            default = defaults.get(variable.name, variable.default)
+            rows[variable.name] = variable.meaning + (f" ({default})" if default else "")
+    return _rows(rows)
+
+
+_MOST = _variables(
+    *("QBITTORRENT_HOST", "QBITTORRENT_PORT", "QBITTORRENT_USER", "QBITTORRENT_PASS"),
+    *("QBITTORRENT_API_KEY", "GLUETUN_HOST", "GLUETUN_PORT", "GLUETUN_APIKEY"),
+    "GLUETUN_PORT_FILE",
+)
+_OF_THE_DEMO = _variables(
+    *("METRICS_ADDRESS", "METRICS_PORT", "LOG_FORMAT"),
+    METRICS_ADDRESS="127.0.0.1",
+    LOG_FORMAT="text",
+)
+
+QSTICKY = f"""\
 Keeps qBittorrent really listening on the port that Gluetun was given, and shows
 whether it does. Without a command it runs the daemon.
 
 Everything is configured by environment variables. Those that most people set:
 
-  QBITTORRENT_HOST, QBITTORRENT_PORT   where its WebUI is (localhost, 8080)
-  QBITTORRENT_USER, QBITTORRENT_PASS   its user and password (admin, adminadmin)
-  QBITTORRENT_API_KEY                  in their place, qBittorrent 5.2 and later
-  GLUETUN_HOST, GLUETUN_PORT           its control server (localhost, 8000)
-  GLUETUN_APIKEY                       the API key of a role there
-  GLUETUN_PORT_FILE                    its port file, if mounted
-
+{_MOST}
+All of them: qsticky run --help
 When something is wrong, begin with: qsticky check
 """
 
-RUN = """\
+RUN = f"""\
 Runs the daemon: asks Gluetun for its forwarded port, sets it in qBittorrent,
 reads it back, and sees to it that a socket listens on it. It is what runs
 without a command, too.
@@ -28,19 +65,10 @@ exit codes:
   1   it can't run: METRICS_PORT is taken, or its worker died
   2   the configuration is wrong; all mistakes are listed
 
-variables, besides those of both services (qsticky --help):
-  CHECK_INTERVAL   seconds between checks when nothing triggers one (30)
-  REQUEST_TIMEOUT  seconds for one request, the whole of it (10)
-  PORT_GRACE       seconds without a forwarded port until unhealthy (300)
-  VPN_INTERFACE    the VPN's interface, looked at where it is visible (tun0)
-  HEALTH_FILE      the health document (/tmp/health/status.json)
-  METRICS_ADDRESS  where the page and the metrics are served (0.0.0.0)
-  METRICS_PORT     the port of both (10058)
-  LOG_LEVEL        DEBUG, INFO, WARNING or ERROR (INFO)
-  LOG_FORMAT       json, or text for people at a terminal (json)
-"""
+variables, with their defaults (a secret can come from NAME_FILE=/path, too):
+{_variables()}"""
 
-CHECK = """\
+CHECK = f"""\
 Tries the whole configuration once and lists what holds and what doesn't, each
 failure with its remedy to copy. It changes nothing, logs in to qBittorrent
 once at most, and not at all where a running qSticky was refused. Beside a
@@ -51,24 +79,21 @@ exit codes:
   1   something doesn't
   2   the configuration is wrong; all mistakes are listed
 
-variables: those of the daemon (qsticky run --help), and of them mostly
-  REQUEST_TIMEOUT  seconds for one request, the whole of it (10)
-  NO_COLOR         if set, no colours at a terminal either
-"""
+variables: those of the daemon (qsticky run --help), and
+{_rows({"NO_COLOR": "if set, no colours at a terminal either"})}"""
 
-HEALTHCHECK = """\
+HEALTHCHECK = f"""\
 Reads the health file that the daemon writes and tells its verdict in one line,
-for Docker's HEALTHCHECK. It asks nobody, and needs no other variable.
+for Docker's HEALTHCHECK. It asks nobody.
 
 exit codes:
   0   healthy
   1   unhealthy, or the file is missing or stale
 
-variables:
-  HEALTH_FILE      the health document (/tmp/health/status.json)
-"""
+variables, which are to be the daemon's:
+{_variables("HEALTH_FILE", "CHECK_INTERVAL", "REQUEST_TIMEOUT")}"""
 
-DEMO = """\
+DEMO = f"""\
 Runs the real daemon between a simulated Gluetun and a simulated qBittorrent on
 loopback, for a first look without a VPN: the forwarded port changes every few
 seconds, or a bad day is played. It says where to look.
@@ -79,9 +104,6 @@ exit codes:
   2   a variable is wrong
 
 variables:
-  METRICS_ADDRESS  where the page and the metrics are served (127.0.0.1)
-  METRICS_PORT     the port of both (10058)
-  LOG_FORMAT       text, or json (text)
-"""
+{_OF_THE_DEMO}"""
 
 DOCUMENTATION = f"Documentation: {HOME}"

@@ -56,7 +56,7 @@ def examine(facts: Facts) -> Iterator[Finding]:
 
 def _check(as_json: bool, environ: Mapping[str, str]) -> int:
     try:
-        loaded = config.load()
+        loaded = config.load(environ)
     except ConfigurationError as error:
         mistakes = [configuration.SECTION.failed("mistake", text) for text in error.mistakes]
         _show(mistakes, as_json, environ)

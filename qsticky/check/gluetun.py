@@ -87,11 +87,6 @@ def _unreadable(facts: Facts, path: Path, error: OSError) -> Finding:
     if isinstance(error, PermissionError):
         readable = remedies.let_the_port_file_be_read(facts, path)
         return SECTION.failed(check, problem, *readable)
-    if isinstance(error, IsADirectoryError):
-        problem = (
-            f"{path} is a folder, as Docker makes one where what is to be mounted is missing; "
-            "mount the folder that Gluetun's file is in"
-        )
     return SECTION.failed(check, problem, *remedies.mount_the_port_file(facts, path))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from qsticky.check.facts import Facts
 from qsticky.check.findings import Remedy
 from qsticky.check.place import Place
-from qsticky.config import AuthType, Config, bracketed, settings
+from qsticky.config import AuthType, Config, bracketed
 from qsticky.services.gluetun import PUBLIC_IP, Route
 
 _NEW_KEY = "a-long-random-key"
@@ -287,7 +287,7 @@ def password(facts: Facts) -> tuple[Remedy, ...]:
     if file := config.qbittorrent_pass.path:
         correct = Remedy(words.new_secret, (str(file),))
     else:
-        is_set = any(setting.name == "QBITTORRENT_PASS" for setting in settings(config))
+        is_set = any(setting.name == "QBITTORRENT_PASS" for setting in config.settings)
         unset = "" if is_set else "None is set, so the default was tried. "
         correct = for_qsticky(facts, "QBITTORRENT_PASS=the-password-of-the-WebUI", why=unset)
     known = Remedy(

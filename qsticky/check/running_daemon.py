@@ -98,14 +98,16 @@ def certificate(facts: Facts) -> Iterator[Finding]:
 def health_file(facts: Facts) -> Iterator[Finding]:
     """See that the health file could be written, and what a running qSticky wrote there."""
     path, check = facts.config.health_file, "health_file"
-    told = healthcheck.unhealthy(str(path), _now(facts))
+    config = facts.config
+    longest = healthcheck.longest_validity(config.check_interval, config.request_timeout)
+    told = healthcheck.unhealthy(str(path), _now(facts), longest)
     fresh = _fresh(_content(str(path)), facts)
     facts.document = facts.document or fresh
     facts.daemon_is_known = True
     folder = path.parent
     while not os.path.exists(folder) and folder != folder.parent:
         folder = folder.parent
-    if path.is_dir() or not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         cant = f"HEALTH_FILE {path} can't be written"
         yield SECTION.failed(check, cant, *remedies.writable_health_file(facts))
     elif fresh:

@@ -1,7 +1,6 @@
 """The real daemon between a simulated Gluetun and qBittorrent: a first look, and bad days."""
 
 import logging
-import os
 import tempfile
 import textwrap
 import threading
@@ -16,15 +15,15 @@ from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.demo.scenarios import FOLLOWING, SCENARIOS, Act, Scenario, Stage
 
 API_KEY = "demonstration"
-_OURS = ("GLUETUN_", "QBITTORRENT_", "VPN_")
+_OURS = ("GLUETUN_", "QBITTORRENT_", "VPN_", "FORWARDED_PORT")
 _QUICK = {"CHECK_INTERVAL": "10", "PORT_GRACE": "30"}
 
 
-def main(scenario: str | None, minutes: float) -> int:
+def main(scenario: str | None, minutes: float, environ: Mapping[str, str]) -> int:
     """Play a scenario again and again until Ctrl-C, its trouble so many minutes long each time.
 
     Without one, the port changes every few seconds. What the environment says of anything but the
-    two services and the VPN is kept.
+    two services and the VPN counts.
     """
     with (
         tempfile.TemporaryDirectory(prefix="qsticky-demo-") as folder,
@@ -33,18 +32,14 @@ def main(scenario: str | None, minutes: float) -> int:
     ):
         stage = Stage(gluetun, qbittorrent, Path(folder, "forwarded_port"), Path(folder, "pass"))
         stage.set_up()
-        for name in [name for name in os.environ if name.startswith(_OURS)]:
-            del os.environ[name]
-        os.environ |= variables(stage)
         defaults = {
             "HEALTH_FILE": f"{folder}/status.json",
             "METRICS_ADDRESS": "127.0.0.1",
             "LOG_FORMAT": "text",
             **(_QUICK if scenario else {}),
         }
-        for name, value in defaults.items():
-            os.environ.setdefault(name, value)
-        settings = config.load()
+        own = {name: value for name, value in environ.items() if not name.startswith(_OURS)}
+        settings = config.load({**defaults, **own, **variables(stage)})
         play = Play(SCENARIOS[scenario] if scenario else FOLLOWING, minutes * 60, stage)
         print(play.programme(), _where_to_look(settings), sep="\n", flush=True)
         daemon = Daemon(settings)

@@ -102,6 +102,10 @@ class Journal:
         """Tell what is worth a look and no event of its own."""
         self._tell(logging.WARNING, None, message)
 
+    def note(self, message: str) -> None:
+        """Tell what is neither an event nor to be mended."""
+        self._tell(logging.INFO, None, message)
+
     def cannot_serve(self, address: str, port: int, error: OSError) -> None:
         """Tell why the HTTP server can't start."""
         remedy = "set METRICS_ADDRESS and METRICS_PORT to ones that are free"

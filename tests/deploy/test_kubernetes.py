@@ -131,7 +131,6 @@ def test_qsticky_is_configured_by_what_the_container_gets(
     qsticky: Object,
     objects: dict[str, Object],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (volume,) = (one for one in pod["spec"]["volumes"] if one["name"] == "secrets")
     secret = objects["Secret/qsticky"]
@@ -139,9 +138,8 @@ def test_qsticky_is_configured_by_what_the_container_gets(
     (folder,) = (m["mountPath"] for m in qsticky["volumeMounts"] if m["name"] == "secrets")
     for name in secret["data"]:
         (tmp_path / name).write_text(f"the {name}")
-    for name, value in environment(qsticky).items():
-        monkeypatch.setenv(name, value.replace(folder, str(tmp_path)))
-    loaded = config.load(secrets_folder=tmp_path / "none")
+    variables = {n: v.replace(folder, str(tmp_path)) for n, v in environment(qsticky).items()}
+    loaded = config.load(variables, tmp_path / "none")
     assert loaded.qbittorrent_pass.reveal() == "the qbittorrent_pass"
     assert loaded.gluetun_apikey.reveal() == "the gluetun_apikey"
     assert (loaded.qbittorrent_url, loaded.gluetun_url) == (

@@ -1,12 +1,11 @@
 """Holds the README to the code: what it names exists, and what exists is named."""
 
-import dataclasses
 import re
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from qsticky.config import Config
+from qsticky.config import VARIABLES
 from qsticky.errors import ErrorKind, Reason
 from qsticky.record.metrics import Metrics
 from qsticky.services.qbittorrent import ConnectionStatus
@@ -31,9 +30,7 @@ def row(name: str) -> str:
 
 
 def test_every_variable_is_in_the_readme_and_no_other() -> None:
-    assert first_cells("Configuration") == {
-        field.name.upper() for field in dataclasses.fields(Config)
-    }
+    assert first_cells("Configuration") == {variable.name for variable in VARIABLES}
 
 
 def test_every_metric_is_in_the_readme_and_no_other() -> None:

@@ -1,44 +1,55 @@
-"""Holds the upgrading page to the code: each variable that it tells people to set exists."""
+"""Holds the upgrading page to the table of other tools' variables, and both to ours."""
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
-from qsticky.config import Config, Secret
+import pytest
+
+from qsticky.config import NAMES
+from qsticky.other_tools import HERE, TOOLS, Tool
 
 PAGE = (Path(__file__).parents[2] / "docs" / "upgrading.md").read_text()
-TABLES = re.findall(
-    r"^\| theirs \| qSticky's \|\n\| --- \| --- \|\n((?:\|.*\n)+)", PAGE, re.MULTILINE
-)
+VARIABLE = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b|\bINTERVAL\b")
 
 
-def variables() -> set[str]:
-    """Return the name of every variable, those of secret files included."""
-    secrets = {f"{field.name}_FILE" for field in fields(Config) if field.type is Secret}
-    return {name.upper() for name in secrets | {field.name for field in fields(Config)}}
+def rows(tool: Tool) -> dict[str, str]:
+    """Return the right cell of each row of a tool's table by its left one."""
+    section = PAGE.partition(f"\n## {tool.heading}\n")[2].partition("\n## ")[0]
+    table = re.search(
+        r"^\| theirs \| qSticky's \|\n\| --- \| --- \|\n((?:\|.*\n)+)", section, re.MULTILINE
+    )
+    assert table, tool.heading
+    return dict(row.strip("| ").split(" | ") for row in table[1].splitlines())
 
 
-def rows() -> list[tuple[str, str]]:
-    """Return the cells of each row: another tool's variables, and qSticky's."""
-    return [
-        (cells[0], cells[1])
-        for table in TABLES
-        for cells in (row.strip("| ").split(" | ") for row in table.splitlines())
-    ]
+def in_code_style(text: str) -> str:
+    """Write the variables in a text as the page does."""
+    return re.sub(r"\b[A-Z]+(?:_[A-Z]+)+(?:=\w+)?", r"`\g<0>`", text)
 
 
-def test_every_tool_has_a_table() -> None:
-    tools = PAGE.partition("## What they do")[0].count("\n## ")
-    assert len(TABLES) == tools > 0
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.heading)
+def test_the_page_says_of_each_variable_what_the_start_says(tool: Tool) -> None:
+    found = rows(tool)
+    for theirs, here in tool.here.items():
+        told, _, _remark = found.pop(f"`{theirs}`").partition("; ")
+        assert told == in_code_style(here)
+    unneeded = {
+        name
+        for theirs in found
+        if found[theirs].startswith("not needed")
+        for name in VARIABLE.findall(theirs)
+    }
+    assert unneeded == set(tool.unneeded)
+    same = {name for theirs in found for name in VARIABLE.findall(theirs)} - unneeded
+    assert {name.removeprefix("QSTICKY_") for name in same} <= NAMES
+
+
+def test_every_tool_of_the_page_is_in_the_table() -> None:
+    headings = re.findall(r"^## (.+)$", PAGE.partition("## What they do")[0], re.MULTILINE)
+    assert headings == [tool.heading for tool in TOOLS]
 
 
 def test_each_variable_to_set_exists() -> None:
-    for theirs, ours in rows():
-        named = set(re.findall(r"`([A-Z_]+)[`=]", ours))
-        assert named <= variables(), (theirs, named - variables())
-
-
-def test_each_row_names_a_variable_or_says_that_none_is_needed() -> None:
-    for theirs, ours in rows():
-        assert "`" in theirs, theirs
-        assert re.search(r"`[A-Z_]+[`=]", ours) or ours.startswith("not needed"), ours
+    for theirs, here in HERE.items():
+        assert theirs not in NAMES
+        assert set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", here)) <= NAMES

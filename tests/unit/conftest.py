@@ -3,7 +3,6 @@
 import contextlib
 import datetime as dt
 import ipaddress
-import os
 import socket
 import ssl
 import threading
@@ -12,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from unittest import mock
 
 import pytest
 from cryptography import x509
@@ -33,9 +31,7 @@ def load() -> Load:
     """Loads a configuration from these variables alone, and the secrets in a folder, if any."""
 
     def load(secrets: Path = Path("/no/such/folder"), **variables: object) -> config.Config:
-        environment = {name: str(value) for name, value in variables.items()}
-        with mock.patch.dict(os.environ, environment, clear=True):
-            return config.load(secrets)
+        return config.load({name: str(value) for name, value in variables.items()}, secrets)
 
     return load
 

@@ -1,8 +1,8 @@
 """The command line: which command does what, and what its exit code says."""
 
-import dataclasses
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from qsticky import __version__, cli, config, daemon, healthcheck, signals, usage
+from qsticky import __version__, cli, config, daemon, healthcheck, signals
 from qsticky.check import command
 from qsticky.demo import player as demo
 from qsticky.demo import scenarios
+from tests.end_to_end.command import qsticky_command
+from tests.real import free_port, wait_until
 
 COMMANDS = ("run", "check", "healthcheck", "demo")
 
@@ -38,6 +40,42 @@ def qsticky(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
         text=True,
         timeout=20,
     )
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["demo"]])
+def test_signals_are_blocked_before_anything_else_is_imported(arguments: list[str]) -> None:
+    script = (
+        "import signal, sys; known = set(sys.modules); sys.argv[0] = 'qsticky'\n"
+        "signal.pthread_sigmask = lambda *_: sys.exit(f'{sorted(sys.modules.keys() - known)}')\n"
+        "from qsticky.cli import main; main()"
+    )
+    run = [sys.executable, "-c", script, *arguments]
+    ran = subprocess.run(run, capture_output=True, text=True, timeout=20)
+    assert ran.stderr == "['qsticky', 'qsticky.cli', 'qsticky.signals']\n"
+
+
+def blocked_signals(status: Path) -> int:
+    """Read which signals a process has blocked, a bit for each."""
+    return int(status.read_text().partition("SigBlk:")[2].split()[0], 16)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("command", [["-m", "qsticky"], [qsticky_command()]])
+def test_a_signal_in_the_first_milliseconds_ends_the_daemon_with_0(
+    command: list[str], name: str, tmp_path: Path
+) -> None:
+    ending = 1 << signal.SIGTERM - 1 | 1 << signal.SIGINT - 1
+    variables = {"METRICS_PORT": f"{free_port()}", "HEALTH_FILE": f"{tmp_path}/status.json"}
+    run = [sys.executable, *command]
+    with subprocess.Popen(
+        run, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        status = Path(f"/proc/{process.pid}/status")
+        wait_until(lambda: blocked_signals(status) & ending, 20, "its signals to be blocked")
+        process.send_signal(signal.Signals[name])
+        printed, complained = process.communicate(timeout=20)
+    assert (process.returncode, complained) == (0, b"")
+    assert f"received {name}".encode() in printed
 
 
 def test_version_is_name_and_version() -> None:
@@ -78,24 +116,12 @@ def test_help_fits_80_columns_and_names_what_there_is(
         cli.main()
     text = capsys.readouterr().out
     assert [line for line in text.splitlines() if len(line) > 80] == []
-    variables = {field.name.upper() for field in dataclasses.fields(config.Config)}
-    named = set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", text)) - {"NO_COLOR"}
-    assert named
-    assert named <= variables
+    named = set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", text)) - {"NO_COLOR", "NAME_FILE"}
+    variables = {variable.name for variable in config.VARIABLES}
+    assert named == variables if command == "run" else named <= variables
     if command:
         codes = re.findall(r"^  ([0-9])   \w", text, re.MULTILINE)
         assert codes == (["0", "1"] if command == "healthcheck" else ["0", "1", "2"])
-
-
-def test_the_defaults_that_help_names_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    named = dict(re.findall(r"^  ([A-Z_]+) .*\(([^()]+)\)$", usage.RUN, re.MULTILINE))
-    assert len(named) == 9
-    for name in named:
-        monkeypatch.delenv(name, raising=False)
-    loaded = config.load(Path("/no/such/folder"))
-    for name, default in named.items():
-        value = getattr(loaded, name.lower())
-        assert (f"{value:g}" if isinstance(value, float) else str(value)) == default
 
 
 @pytest.mark.parametrize(
@@ -156,7 +182,8 @@ def test_run_is_the_default_and_its_exit_code_the_daemon_s(
     configured: list[config.Config] = []
 
     class Recorded:
-        def __init__(self, loaded: config.Config) -> None:
+        def __init__(self, loaded: config.Config, *, revision: str) -> None:
+            assert revision == "a1b2c3"
             assert blocked, "a signal could come before it is waited for"
             configured.append(loaded)
 
@@ -164,6 +191,7 @@ def test_run_is_the_default_and_its_exit_code_the_daemon_s(
             return code
 
     monkeypatch.setenv("QBITTORRENT_HOST", "box")
+    monkeypatch.setenv("QSTICKY_REVISION", "a1b2c3")
     monkeypatch.setattr(daemon, "Daemon", Recorded)
     monkeypatch.setattr(sys, "argv", ["qsticky", *arguments])
     assert cli.main() == code
@@ -193,7 +221,7 @@ def test_the_demo_is_given_its_scenario(
 ) -> None:
     played: list[tuple[str | None, float]] = []
 
-    def main(scenario: str | None, minutes: float) -> int:
+    def main(scenario: str | None, minutes: float, _: object) -> int:
         played.append((scenario, minutes))
         return 0
 

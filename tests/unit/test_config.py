@@ -3,6 +3,8 @@
 import contextlib
 import os
 import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -11,15 +13,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qsticky import config
-from qsticky.config import AuthType, Config, LogFormat, Secret, Setting
+from qsticky.config import VARIABLES, AuthType, Config, LogFormat, Notice
 from qsticky.errors import ConfigurationError
+from qsticky.secret import Secret
+from qsticky.variable import Setting
 from tests.unit.conftest import LONG, Certificates, Load
 
 NO_FOLDER = Path("/no/such/folder")
-NO_HOST = "is no host: give a name or an address alone, as in gluetun or 127.0.0.1"
+NO_HOST = (
+    "is not a host: give a name or an address alone, as in gluetun or 127.0.0.1, and its port in "
+    "the variable for that"
+)
 NO_SWITCH = "is neither true nor false"
 NO_PORT = "is not a whole number from 1 to 65535"
-UNREADABLE = "mount it, and let qSticky's user read it"
+UNREADABLE = "can't be read (No such file or directory): mount it, and let qSticky's user read it"
+FOLDER = (
+    "is a folder, where a file should be: Docker makes one where the source of a mount is missing; "
+    "remove it on the host, and mount a file that is there, or the folder of one that is to come"
+)
+NOT_A_FILE = (
+    "names no file that can be there: give a path that begins with / and whose folder exists (the "
+    "value is not repeated, as it could be a secret)"
+)
 NOT_A_LINE = "put just the secret into it, as one line of text"
 
 SECRETS = {
@@ -33,6 +48,7 @@ SECRETS = {
     "METRICS_PASSWORD": "",
 }
 SECRET_NAMES = list(SECRETS)
+ADDRESSES = {"PORT_CHECK_URL": "", "NOTIFY_URLS": ""}
 PARTNERS = {"METRICS_USERNAME": "METRICS_PASSWORD", "METRICS_PASSWORD": "METRICS_USERNAME"}
 
 DEFAULTS = {
@@ -47,10 +63,15 @@ DEFAULTS = {
     "GLUETUN_AUTH_TYPE": AuthType.APIKEY,
     "GLUETUN_PORT_FILE": None,
     "GLUETUN_PORT_INDEX": 1,
+    "GLUETUN_RESTART_AFTER": 0.0,
+    "FORWARDED_PORT": None,
     "VPN_INTERFACE": "tun0",
     "CHECK_INTERVAL": 30.0,
     "REQUEST_TIMEOUT": 10.0,
     "PORT_GRACE": 300.0,
+    "PORT_CHECK_INTERVAL": 3600.0,
+    "NOTIFY_AFTER": 120.0,
+    "NOTIFY_ON": {Notice.FAILING, Notice.RECOVERED},
     "HEALTH_FILE": Path("/tmp/health/status.json"),
     "METRICS_ADDRESS": "0.0.0.0",
     "METRICS_PORT": 10058,
@@ -59,7 +80,7 @@ DEFAULTS = {
     "LOG_LEVEL": "INFO",
     "LOG_FORMAT": LogFormat.JSON,
 }
-NAMES = [*DEFAULTS, *SECRETS]
+NAMES = [*DEFAULTS, *SECRETS, *ADDRESSES]
 
 
 def value_of(loaded: Config | None, name: str) -> object:
@@ -86,11 +107,13 @@ def with_partner(**variables: object) -> dict[str, object]:
 
 def test_every_variable_has_its_default(load: Load) -> None:
     loaded = load()
-    assert {name: value_of(loaded, name) for name in NAMES} == {**DEFAULTS, **SECRETS}
+    assert {name: value_of(loaded, name) for name in NAMES} == {**DEFAULTS, **SECRETS, **ADDRESSES}
 
 
-def test_the_table_of_defaults_names_every_variable(load: Load) -> None:
-    assert sorted(vars(load())) == sorted(name.lower() for name in NAMES)
+def test_the_table_has_these_variables_and_says_what_each_means() -> None:
+    assert {variable.name for variable in VARIABLES} == set(NAMES)
+    assert {v.name for v in VARIABLES if v.secret} == {*SECRETS, *ADDRESSES}
+    assert all(variable.meaning for variable in VARIABLES)
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\t\n"])
@@ -127,6 +150,15 @@ def test_an_empty_secret_means_unset_and_one_of_spaces_does_not(load: Load) -> N
         ("GLUETUN_AUTH_TYPE", "None", AuthType.NONE),
         ("GLUETUN_AUTH_TYPE", "APIKEY", AuthType.APIKEY),
         ("GLUETUN_PORT_FILE", "/not/there/yet", Path("/not/there/yet")),
+        ("GLUETUN_RESTART_AFTER", "0", 0.0),
+        ("GLUETUN_RESTART_AFTER", "5", 5.0),
+        ("FORWARDED_PORT", "51413", 51413),
+        ("PORT_CHECK_INTERVAL", "60", 60.0),
+        ("NOTIFY_AFTER", "0", 0.0),
+        ("NOTIFY_ON", "port_changed", {Notice.PORT_CHANGED}),
+        ("NOTIFY_ON", "Failing, vpn_restarted ,failing", {Notice.FAILING, Notice.VPN_RESTARTED}),
+        ("METRICS_ADDRESS", "fe80::1%eth0", "fe80::1%eth0"),
+        ("QBITTORRENT_HOST", "\ufeffqbittorrent", "qbittorrent"),
         ("VPN_INTERFACE", "wg-protonvpn.42", "wg-protonvpn.42"),
         ("CHECK_INTERVAL", "1", 1.0),
         ("CHECK_INTERVAL", "86400", 86400.0),
@@ -155,7 +187,7 @@ def test_a_good_value_is_taken(load: Load, name: str, text: str, value: object) 
     ]
     + [
         (name, ["0", "65536", "-1", "+1", "8_0", "80.0", "1e3", "٣", "9" * 5000], NO_PORT)
-        for name in ("QBITTORRENT_PORT", "GLUETUN_PORT", "METRICS_PORT")
+        for name in ("QBITTORRENT_PORT", "GLUETUN_PORT", "METRICS_PORT", "FORWARDED_PORT")
     ]
     + [
         (name, ["2", "maybe", "truee", "t"], NO_SWITCH)
@@ -167,7 +199,7 @@ def test_a_good_value_is_taken(load: Load, name: str, text: str, value: object) 
         (
             "VPN_INTERFACE",
             ["a/b", "a b", "tun0:1", ".", "..", "a" * 16, "tün0", "\udcff"],
-            "is no interface name: give one of up to 15 characters, as in tun0",
+            "is not an interface name: give one of up to 15 characters, as in tun0",
         ),
         (
             "CHECK_INTERVAL",
@@ -176,6 +208,17 @@ def test_a_good_value_is_taken(load: Load, name: str, text: str, value: object) 
         ),
         ("REQUEST_TIMEOUT", ["0", "301"], "is not a number of seconds from 0.1 to 300"),
         ("PORT_GRACE", ["-1", "86401"], "is not a number of seconds from 0 to 86400"),
+        (
+            "GLUETUN_RESTART_AFTER",
+            ["4.9", "-1", "never"],
+            "is not 0 for never, or a number of seconds from 5 to 86400",
+        ),
+        ("PORT_CHECK_INTERVAL", ["0", "daily"], "is not a number of seconds from 1 to 86400"),
+        (
+            "NOTIFY_ON",
+            ["all", "failing;recovered", ","],
+            "is not a list of failing, recovered, port_changed, vpn_restarted, separated by commas",
+        ),
         ("LOG_LEVEL", ["CRITICAL", "20"], "is none of DEBUG, INFO, WARNING, ERROR"),
         ("LOG_FORMAT", ["xml"], "is none of json, text"),
     ],
@@ -184,7 +227,7 @@ def test_a_bad_value_is_refused_with_what_is_accepted(
     load: Load, name: str, texts: list[str], problem: str
 ) -> None:
     for text in texts:
-        assert mistakes(load, **{name: text}) == [f"{name}: {text!r} {problem}"]
+        assert mistakes(load, **{name: text}) == [f"{name}: {text[:300]!r} {problem}"]
 
 
 def test_all_mistakes_come_at_once(load: Load, tmp_path: Path) -> None:
@@ -205,6 +248,7 @@ def test_all_mistakes_come_at_once(load: Load, tmp_path: Path) -> None:
         "GLUETUN_AUTH_TYPE",
         "GLUETUN_PORT",
         "METRICS_PASSWORD",
+        "METRICS_TLS_CERT_FILE",
         "METRICS_TLS_KEY_FILE",
         "QBITTORRENT_PASS",
     ]
@@ -217,10 +261,29 @@ def test_all_mistakes_come_at_once(load: Load, tmp_path: Path) -> None:
     "name", ["QBITTORRENT_CA_FILE", "METRICS_TLS_CERT_FILE", "METRICS_TLS_KEY_FILE"]
 )
 def test_a_file_that_cannot_be_read_is_a_mistake(load: Load, tmp_path: Path, name: str) -> None:
-    missing = tmp_path / "missing.pem"
-    for path, problem in ((missing, "No such file or directory"), (tmp_path, "Is a directory")):
-        expected = f"{name}: {str(path)!r} can't be read ({problem}): {UNREADABLE}"
-        assert expected in mistakes(load, **{name: path})
+    for path, problem in ((tmp_path / "missing.pem", UNREADABLE), (tmp_path, FOLDER)):
+        assert f"{name}: {str(path)!r} {problem}" in mistakes(load, **{name: path})
+
+
+@pytest.mark.parametrize("name", ["GLUETUN_PORT_FILE", "HEALTH_FILE"])
+def test_a_folder_in_the_place_of_a_file_to_come_is_a_mistake(
+    load: Load, tmp_path: Path, name: str
+) -> None:
+    assert mistakes(load, **{name: tmp_path}) == [f"{name}: {str(tmp_path)!r} {FOLDER}"]
+
+
+@pytest.mark.parametrize("name", ["METRICS_TLS_CERT_FILE", "METRICS_TLS_KEY_FILE"])
+def test_an_encrypted_key_or_a_fifo_is_a_mistake_and_nobody_is_asked_for_a_password(
+    load: Load, tmp_path: Path, name: str
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    regular = f"{name}: {str(fifo)!r} is not a regular file: give the path of one"
+    assert regular in mistakes(load, **{name: fifo})
+    for mark in ("-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "Proc-Type: 4,ENCRYPTED\n"):
+        key = tmp_path / "key.pem"
+        key.write_text(mark)
+        assert any("is encrypted, and nobody is there" in m for m in mistakes(load, **{name: key}))
 
 
 def test_a_ca_file_without_a_certificate_is_a_mistake(load: Load, tmp_path: Path) -> None:
@@ -235,6 +298,41 @@ def test_a_ca_file_without_a_certificate_is_a_mistake(load: Load, tmp_path: Path
 
 def test_a_ca_file_with_a_certificate_is_taken(load: Load, certificates: Certificates) -> None:
     assert load(QBITTORRENT_CA_FILE=certificates.ca).qbittorrent_ca_file == certificates.ca
+
+
+@pytest.mark.parametrize("name", ["QBITTORRENT_PASS_FILE", "METRICS_TLS_KEY_FILE"])
+@pytest.mark.parametrize("value", ["hunter2", "/hunter2/x", "hunter2/x", "./hunter2"])
+def test_a_file_s_name_that_may_be_the_secret_itself_is_not_repeated(
+    load: Load, name: str, value: str
+) -> None:
+    found = mistakes(load, **{name: value})
+    assert f"{name} {NOT_A_FILE}" in found
+    assert "hunter2" not in "".join(found)
+
+
+@pytest.mark.parametrize("name", ["QBITTORRENT_HOST", "QBITTORRENT_PORT", "LOG_LEVEL"])
+def test_what_is_before_an_at_sign_is_not_repeated(load: Load, name: str) -> None:
+    [found] = mistakes(load, **{name: "http://me:hunter2@with@box:8080"})
+    assert found.startswith(f"{name}: '…@box:8080' is n")
+
+
+def test_quotes_around_a_wrong_value_are_told(load: Load) -> None:
+    for name, value in {
+        "GLUETUN_HOST": '"gluetun"',
+        "CHECK_INTERVAL": "'30'",
+        "QBITTORRENT_PASS_FILE": '"/run/secrets/it"',
+        "PORT_CHECK_URL": '"https://check.example/{port}"',
+    }.items():
+        [found] = mistakes(load, **{name: value})
+        assert found.endswith("; the quotes around it are part of it, so take them away")
+
+
+def test_a_service_link_is_told_for_what_it_is(load: Load) -> None:
+    assert mistakes(load, QBITTORRENT_PORT="tcp://10.43.1.2:8080") == [
+        "QBITTORRENT_PORT: 'tcp://10.43.1.2:8080' is a link that Docker or Kubernetes made for a "
+        "service of that name, not a port: set the variable yourself, or enableServiceLinks: false "
+        "for the pod"
+    ]
 
 
 # Secrets
@@ -283,21 +381,22 @@ def test_a_secret_file_that_cannot_be_read_is_a_mistake(load: Load, tmp_path: Pa
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     for path, problem in (
-        (tmp_path / "missing", "No such file or directory"),
-        (tmp_path, "Is a directory"),
-        (loop, "Too many levels of symbolic links"),
+        (tmp_path / "missing", UNREADABLE),
+        (tmp_path, FOLDER),
+        (
+            loop,
+            UNREADABLE.replace("No such file or directory", "Too many levels of symbolic links"),
+        ),
     ):
         assert mistakes(load, GLUETUN_APIKEY_FILE=path) == [
-            f"GLUETUN_APIKEY_FILE: {str(path)!r} can't be read ({problem}): {UNREADABLE}"
+            f"GLUETUN_APIKEY_FILE: {str(path)!r} {problem}"
         ]
 
 
 def test_an_unreadable_secret_in_the_folder_is_a_mistake(load: Load, tmp_path: Path) -> None:
     secret = tmp_path / "gluetun_apikey"
     secret.mkdir()
-    assert mistakes(load, tmp_path) == [
-        f"GLUETUN_APIKEY: {str(secret)!r} can't be read (Is a directory): {UNREADABLE}"
-    ]
+    assert mistakes(load, tmp_path) == [f"GLUETUN_APIKEY: {str(secret)!r} {FOLDER}"]
 
 
 def test_a_folder_of_secrets_that_is_closed_to_us_counts_as_empty(
@@ -321,6 +420,7 @@ def test_a_folder_of_secrets_that_is_closed_to_us_counts_as_empty(
         (b" key ", " key "),
         ("schlüssel".encode(), "schlüssel"),
         (b"a" * 4096 + b"\r\n", "a" * 4096),
+        (b"\xef\xbb\xbfkey\n", "key"),
         (b"\n", ""),
         (b"", ""),
     ],
@@ -341,7 +441,7 @@ def test_a_trailing_newline_is_no_part_of_a_secret(
         (b"hunter2\n\n", "contains a line break or another control character"),
         (b"hunter2\x7f", "contains a line break or another control character"),
         (b"\thunter2", "contains a line break or another control character"),
-        (b"hunter2\xff", "is no UTF-8 text"),
+        (b"hunter2\xff", "is not UTF-8 text"),
         (b"hunter2" * 600, "is longer than 4096 bytes"),
         (b"a" * 4096 + b"\rhunter2", "is longer than 4096 bytes"),
         (b"a" + "ü".encode() * 2048 + b"hunter2", "is longer than 4096 bytes"),
@@ -375,28 +475,6 @@ def test_a_fifo_in_a_file_s_place_holds_nobody(load: Load, tmp_path: Path, name:
 
     threading.Thread(target=reader, daemon=True).start()
     assert ended.wait(LONG)
-
-
-def test_a_secret_that_changes_on_disk_is_revealed_anew(load: Load, tmp_path: Path) -> None:
-    file = tmp_path / "password"
-    file.write_text("first\n")
-    password = load(QBITTORRENT_PASS_FILE=file).qbittorrent_pass
-    assert password.reveal() == "first"
-    file.write_text("second\n")
-    assert password.reveal() == "second"
-
-
-def test_a_secret_keeps_its_value_while_its_file_is_unusable(load: Load, tmp_path: Path) -> None:
-    file = tmp_path / "password"
-    file.write_text("first\n")
-    password = load(QBITTORRENT_PASS_FILE=file).qbittorrent_pass
-    for content in (b"", b"\n", b"two\nlines", b"\xff", b"x" * 5000):
-        file.write_bytes(content)
-        assert password.reveal() == "first"
-    file.unlink()
-    assert password.reveal() == "first"
-    file.mkdir()
-    assert password.reveal() == "first"
 
 
 def test_a_secret_shows_nowhere(load: Load, tmp_path: Path) -> None:
@@ -461,7 +539,7 @@ def test_a_half_that_is_wrong_is_not_called_missing_as_well(
         GLUETUN_USERNAME_FILE="/no/user",
         GLUETUN_PASSWORD_FILE="/no/password",
     )
-    assert sorted(line.partition(":")[0] for line in found) == [
+    assert sorted(line.split(" ")[0] for line in found) == [
         "GLUETUN_PASSWORD_FILE",
         "GLUETUN_USERNAME_FILE",
         "METRICS_PASSWORD_FILE",
@@ -478,36 +556,119 @@ def test_basic_authentication_needs_its_credentials(load: Load) -> None:
     ]
     load(GLUETUN_AUTH_TYPE="basic", GLUETUN_USERNAME="me", GLUETUN_PASSWORD="secret")
     load(GLUETUN_USERNAME="unused")
+    load(GLUETUN_AUTH_TYPE="basic", FORWARDED_PORT="51413")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GLUETUN_RESTART_AFTER", 600),
+        ("GLUETUN_PORT_FILE", "/tmp/gluetun/forwarded_port"),
+        ("GLUETUN_PORT_INDEX", 2),
+    ],
+)
+def test_with_a_fixed_port_what_needs_gluetun_is_a_mistake(
+    load: Load, name: str, value: object
+) -> None:
+    assert mistakes(load, FORWARDED_PORT=51413, **{name: value}) == [
+        f"{name} is set, and so is FORWARDED_PORT, with which Gluetun is not asked: unset one of "
+        "them"
+    ]
+
+
+def test_with_a_fixed_port_the_other_variables_of_gluetun_are_ignored(load: Load) -> None:
+    loaded = load(FORWARDED_PORT=51413, GLUETUN_HOST="gluetun", GLUETUN_PORT_INDEX=1)
+    assert loaded.forwarded_port == 51413
+
+
+# Addresses on the internet
+
+
+@pytest.mark.parametrize("url", ["https://check.example/{port}", "http://[::1]:8080/?p={port}"])
+def test_a_port_check_has_the_port_in_its_address(load: Load, url: str) -> None:
+    assert load(PORT_CHECK_URL=url).port_check_url.reveal() == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://check.example/",
+        "ftp://check.example/{port}",
+        "check.example/{port}",
+        "https:///{port}",
+        "https://[::1/{port}",
+        "https://check.example/{port} now",
+        "https://check.example/{PORT}",
+    ],
+)
+def test_another_port_check_is_a_mistake_that_does_not_tell_it(load: Load, url: str) -> None:
+    assert mistakes(load, PORT_CHECK_URL=url) == [
+        "PORT_CHECK_URL is not an http or https address with {port} in it, as in "
+        "https://portcheck.transmissionbt.com/{port}"
+    ]
+
+
+def test_notifications_go_to_addresses_that_blanks_or_lines_separate(
+    load: Load, tmp_path: Path
+) -> None:
+    addresses = "json://127.0.0.1:1/a ntfys://topic\n\tjson://127.0.0.1:2\r\n"
+    file = tmp_path / "addresses"
+    file.write_text(addresses)
+    for loaded in (load(NOTIFY_URLS=addresses), load(NOTIFY_URLS_FILE=file)):
+        assert loaded.notify_urls.reveal().split() == addresses.split()
+    many = " ".join(["json://127.0.0.1/hunter2"] * 655)
+    assert load(NOTIFY_URLS=many).notify_urls.reveal() == many
+    [long] = mistakes(load, NOTIFY_URLS=f"{many} {'x' * 100}")
+    assert long.startswith("NOTIFY_URLS is longer than 16384 bytes")
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("ntfyy://hunter2", " (ntfyy://)"),
+        ("tgram://hunter2", " (tgram://)"),
+        ("hunter2", ", which begins with no scheme"),
+        ("hunter2@x://y", ", which begins with no scheme"),
+    ],
+)
+def test_an_address_of_no_known_service_is_told_by_its_number_and_scheme(
+    load: Load, address: str, told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert mistakes(load, NOTIFY_URLS=f"json://127.0.0.1 {address}") == [
+        f"NOTIFY_URLS has an address that Apprise can't use, number 2{told}: "
+        "https://appriseit.com has its services, and how their addresses are written"
+    ]
+    assert "hunter2" not in "".join(capfd.readouterr())
+
+
+def test_without_apprise_addresses_are_a_mistake_that_names_the_extra(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    assert mistakes(load, NOTIFY_URLS="json://127.0.0.1") == [
+        "NOTIFY_URLS needs what is not installed: pip install 'qsticky[notify]'"
+    ]
+
+
+def test_who_sets_no_addresses_does_not_pay_for_apprise() -> None:
+    script = "import sys; from qsticky import config; config.load({}); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "apprise" not in ran.stdout.split()
 
 
 # What follows from it
 
 
-def test_an_empty_secret_file_is_worth_a_warning(load: Load, tmp_path: Path) -> None:
-    file = tmp_path / "key"
-    file.write_text("\n")
-    empty, _ = load(GLUETUN_APIKEY_FILE=file).warnings()
-    assert empty.startswith(f"GLUETUN_APIKEY: {file} is empty, which counts as unset")
-    file.write_text("key\n")
-    assert load(GLUETUN_APIKEY_FILE=file).warnings() == []
-
-
-def test_a_secrets_folder_that_is_closed_to_this_user_is_worth_a_warning(
-    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_empty_secret_file_configures_the_server_s_authentication(
+    load: Load, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(config, "SECRETS_FOLDER", tmp_path)
-    assert load(GLUETUN_APIKEY="key").warnings() == []
-    monkeypatch.setattr("os.access", lambda _path, _mode: False)  # root can enter any
-    [closed] = load(GLUETUN_APIKEY="key").warnings()
-    assert closed.startswith(f"Secrets in {tmp_path} are not used")
-
-
-def test_an_empty_gluetun_key_is_worth_a_warning(load: Load) -> None:
-    [warning] = load().warnings()
-    assert warning.startswith("GLUETUN_APIKEY is empty, so no key is sent to Gluetun")
-    assert "GLUETUN_AUTH_TYPE=none" in warning
-    assert load(GLUETUN_APIKEY="key").warnings() == []
-    assert load(GLUETUN_AUTH_TYPE="none").warnings() == []
+    file = tmp_path / "empty"
+    file.touch()
+    loaded = load(METRICS_USERNAME_FILE=file, METRICS_PASSWORD_FILE=file)
+    assert loaded.metrics_auth_configured
+    assert loaded.metrics_username.empty
+    assert load(METRICS_USERNAME="me", METRICS_PASSWORD_FILE=file).metrics_auth_configured
+    assert not load(METRICS_USERNAME="", METRICS_PASSWORD="").metrics_auth_configured
 
 
 def test_addresses_are_urls(load: Load, certificates: Certificates) -> None:
@@ -522,9 +683,7 @@ def test_addresses_are_urls(load: Load, certificates: Certificates) -> None:
     assert secured.metrics_url == "https://[::1]:10058"
 
 
-def test_what_is_set_is_known_with_its_source(
-    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_set_is_known_with_its_source(load: Load, tmp_path: Path) -> None:
     (tmp_path / "gluetun_apikey").write_text("hunter2")
     other = tmp_path / "other"
     other.write_text("hunter2")
@@ -533,52 +692,16 @@ def test_what_is_set_is_known_with_its_source(
         "QBITTORRENT_PASS": "hunter2",
         "QBITTORRENT_API_KEY_FILE": str(other),
         "GLUETUN_HOST": "",
+        "PATH": "/bin",
     }
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    assert config.settings(load(tmp_path, **given)) == [
+    loaded = load(tmp_path, **given)
+    assert loaded.settings == (
         Setting("QBITTORRENT_PORT", "8081", "environment"),
         Setting("QBITTORRENT_PASS", None, "environment"),
         Setting("QBITTORRENT_API_KEY", None, f"file {other}"),
         Setting("GLUETUN_APIKEY", None, f"file {tmp_path / 'gluetun_apikey'}"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        ("QBITTORRENT_PASSWORD", "QBITTORRENT_PASS"),
-        ("QBITTORRENT_USERNAME", "QBITTORRENT_USER"),
-        ("GLUETUN_API_KEY", "GLUETUN_APIKEY"),
-        ("QBITTORENT_HOST", "QBITTORRENT_HOST"),
-        ("GLUETUN_APIKEY_FIEL", "GLUETUN_APIKEY_FILE"),
-    ],
-)
-def test_a_name_that_is_nearly_right_is_found(
-    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
-) -> None:
-    monkeypatch.setenv(name, "x")
-    told = f"{name} is set, and qSticky knows no such variable; is it {meant}?"
-    assert told in config.misspelt()
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *NAMES,
-        "QBITTORRENT_PASS_FILE",
-        "QBITTORRENT_SERVICE_HOST",  # set by Kubernetes for a service of that name
-        "GLUETUN_SERVICE_PORT",
-        "GLUETUN_PORT_8000_TCP",
-        "GLUETUN_PORT_8000_TCP_ADDR",
-        "QBITTORRENT_PORT_8080_TCP_PORT",
-        "PATH",
-        "HOSTNAME",
-    ],
-)
-def test_other_names_are_not_taken_for_mistakes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv(name, "x")
-    assert not any(told.startswith(f"{name} ") for told in config.misspelt())
+    )
+    assert loaded.unread == ("PATH",)
 
 
 @pytest.mark.parametrize(
@@ -627,7 +750,7 @@ def test_whatever_the_environment_holds_loading_gives_a_config_or_mistakes(
         assert re.match(rb"[A-Z_]+", line.encode())
     for name, default in {**DEFAULTS, **SECRETS}.items() if loaded else ():
         value = value_of(loaded, name)
-        assert isinstance(value, type(default) | Path)
+        assert isinstance(value, type(default) | Path | frozenset | int)
         if name in SECRETS:
             str(value).encode()
 

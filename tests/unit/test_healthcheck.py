@@ -26,6 +26,7 @@ HEALTHY = {
     "last_error": None,
     "stale_after": "2025-01-24T20:08:58Z",
 }
+LONGEST = healthcheck.longest_validity(30, 10)
 FOREIGN = "is not one that qSticky wrote"
 
 
@@ -37,14 +38,17 @@ def path(tmp_path: Path) -> Path:
 def verdict(path: Path, now: datetime = NOW, **facts: object) -> str | None:
     """The verdict on a document that is healthy but for these facts."""
     path.write_text(json.dumps({**HEALTHY, **facts}))
-    return healthcheck.unhealthy(str(path), now)
+    return healthcheck.unhealthy(str(path), now, LONGEST)
 
 
-def run(health_file: Path | str | None) -> tuple[int, str]:
+def soon(seconds: float) -> str:
+    """That many seconds from now, as a health document has it."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def run(health_file: Path, **variables: str) -> tuple[int, str]:
     """Run the command; its exit code and all that it printed."""
-    environment = {name: value for name, value in os.environ.items() if name != "HEALTH_FILE"}
-    if health_file is not None:
-        environment["HEALTH_FILE"] = str(health_file)
+    environment = {**os.environ, "HEALTH_FILE": str(health_file), **variables}
     ran = subprocess.run(
         [sys.executable, "-m", "qsticky", "healthcheck"],
         env=environment,
@@ -72,6 +76,30 @@ class TestTheCommand:
         assert code == 1
         assert printed == "unhealthy: qbittorrent_banned: Banned; lift the ban \u2014 now\n"
 
+    def test_what_would_act_on_a_terminal_or_is_no_text_is_written_out(self, path: Path) -> None:
+        document = {
+            **HEALTHY,
+            "healthy": False,
+            "reason": "internal",
+            "last_error": "\x1b[2J \ud800",
+        }
+        path.write_text(json.dumps({**document, "stale_after": soon(30)}))
+        assert run(path) == (1, "unhealthy: internal: \\x1b[2J \\ud800\n")
+
+    def test_a_terminal_without_unicode_is_no_traceback(self, path: Path) -> None:
+        document = {**HEALTHY, "healthy": False, "reason": "internal", "last_error": "Zürich"}
+        path.write_text(json.dumps({**document, "stale_after": soon(30)}))
+        assert run(path, PYTHONIOENCODING="ascii") == (1, "unhealthy: internal: Z\\xfcrich\n")
+
+    def test_it_trusts_no_document_for_longer_than_its_own_settings_allow(self, path: Path) -> None:
+        path.write_text(json.dumps({**HEALTHY, "stale_after": soon(350)}))
+        code, printed = run(path)
+        assert code == 1
+        assert "too far ahead" in printed
+        assert run(path, CHECK_INTERVAL="600") == (0, "healthy\n")
+        assert run(path, REQUEST_TIMEOUT="300") == (0, "healthy\n")
+        assert run(path, CHECK_INTERVAL="often", REQUEST_TIMEOUT="nan")[0] == 1
+
     def test_one_that_is_starting_is_unhealthy(self, path: Path) -> None:
         Health(path, check_interval=30, request_timeout=10, clock=SystemClock()).write()
         assert run(path) == (1, "unhealthy: starting: no sync has succeeded yet\n")
@@ -95,11 +123,9 @@ class TestTheCommand:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        monkeypatch.setattr(healthcheck, "unhealthy", lambda path, _: path)
-        monkeypatch.delenv("HEALTH_FILE", raising=False)
-        if health_file is not None:
-            monkeypatch.setenv("HEALTH_FILE", health_file)
-        assert healthcheck.main() == 1
+        monkeypatch.setattr(healthcheck, "unhealthy", lambda path, *_: path)
+        environ = {} if health_file is None else {"HEALTH_FILE": health_file}
+        assert healthcheck.main(environ) == 1
         assert capsys.readouterr().out == "unhealthy: /tmp/health/status.json\n"
 
     def test_it_imports_nothing_that_it_does_not_need(self, path: Path) -> None:
@@ -178,6 +204,16 @@ class TestTheVerdict:
             "the health file is stale since 2025-01-24T20:08:58Z; the daemon hangs or died"
         )
 
+    def test_a_document_from_the_future_is_unhealthy(self, path: Path) -> None:
+        longest = 30 + 60 + 5 + 60  # CHECK_INTERVAL, a login, slack, and a minute
+        for seconds, healthy in ((longest, True), (longest + 1, False), (10 * 365 * 86400, False)):
+            ahead = (NOW + timedelta(seconds=seconds)).isoformat()
+            assert (verdict(path, stale_after=ahead) is None) is healthy
+
+    def test_a_document_without_end_is_foreign(self) -> None:
+        told = healthcheck.unhealthy("/dev/zero", NOW, LONGEST)
+        assert told == f"the health file /dev/zero {FOREIGN}"
+
     def test_stale_counts_before_unhealthy(self, path: Path) -> None:
         told = verdict(path, NOW + timedelta(days=1), healthy=False, reason="internal")
         assert told is not None
@@ -196,7 +232,7 @@ class TestTheVerdict:
     @pytest.mark.parametrize("missing", ["healthy", "status", "stale_after"])
     def test_a_document_without_a_field_is_foreign(self, path: Path, missing: str) -> None:
         path.write_text(json.dumps({name: HEALTHY[name] for name in HEALTHY if name != missing}))
-        assert healthcheck.unhealthy(str(path), NOW) == f"the health file {path} {FOREIGN}"
+        assert healthcheck.unhealthy(str(path), NOW, LONGEST) == f"the health file {path} {FOREIGN}"
 
     @pytest.mark.parametrize(
         "content",
@@ -219,21 +255,21 @@ class TestTheVerdict:
     )
     def test_garbage_is_foreign(self, path: Path, content: bytes) -> None:
         path.write_bytes(content)
-        assert healthcheck.unhealthy(str(path), NOW) == f"the health file {path} {FOREIGN}"
+        assert healthcheck.unhealthy(str(path), NOW, LONGEST) == f"the health file {path} {FOREIGN}"
 
     def test_a_folder_cannot_be_read(self, tmp_path: Path) -> None:
-        told = healthcheck.unhealthy(str(tmp_path), NOW)
+        told = healthcheck.unhealthy(str(tmp_path), NOW, LONGEST)
         assert told == f"the health file {tmp_path} can't be read: Is a directory"
 
     def test_a_file_behind_a_file_cannot_be_read(self, path: Path) -> None:
         path.touch()
-        told = healthcheck.unhealthy(str(path / "status.json"), NOW)
+        told = healthcheck.unhealthy(str(path / "status.json"), NOW, LONGEST)
         assert told is not None
         assert told.endswith("can't be read: Not a directory")
 
     def test_a_loop_of_links_cannot_be_read(self, path: Path) -> None:
         path.symlink_to(path)
-        told = healthcheck.unhealthy(str(path), NOW)
+        told = healthcheck.unhealthy(str(path), NOW, LONGEST)
         assert told is not None
         assert "can't be read" in told
 
@@ -241,12 +277,15 @@ class TestTheVerdict:
         os.mkfifo(path)
         writer = os.open(path, os.O_RDWR)
         try:
-            assert healthcheck.unhealthy(str(path), NOW) == f"the health file {path} {FOREIGN}"
+            assert (
+                healthcheck.unhealthy(str(path), NOW, LONGEST)
+                == f"the health file {path} {FOREIGN}"
+            )
         finally:
             os.close(writer)
 
     def test_an_impossible_path_is_foreign_too(self) -> None:
-        assert healthcheck.unhealthy("a\0b", NOW) is not None
+        assert healthcheck.unhealthy("a\0b", NOW, LONGEST) is not None
 
     _json: st.SearchStrategy[Any] = st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

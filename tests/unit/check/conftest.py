@@ -1,10 +1,9 @@
 """What the tests of `qsticky check` need: both services, a kernel, and a whole check."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -102,12 +101,8 @@ def variables(
     gluetun: GluetunSimulator,
     qbittorrent: QBittorrentSimulator,
     health_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, object]:
     """What is set where all holds; the environment has nothing else."""
-    for name in list(os.environ):
-        if name.startswith(("GLUETUN_", "QBITTORRENT_", "METRICS_", "LOG_", "HEALTH_", "VPN_")):
-            monkeypatch.delenv(name)
     return {
         "GLUETUN_HOST": gluetun.host,
         "GLUETUN_PORT": gluetun.port,
@@ -130,17 +125,14 @@ def examine(
     kernel: Kernel,
     clock: FakeClock,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Examine:
     """Checks `variables` with what it is given; None unsets one of them."""
 
     def examine(place: Place = Place.CONTAINER, **others: object) -> Found:
-        with monkeypatch.context() as environment:
-            for name, value in {**variables, **others}.items():
-                if value is not None:
-                    environment.setenv(name, str(value))
-            loaded = config.load(tmp_path / "secrets")
-            found = list(every_finding(Facts(loaded, clock, kernel, place)))
+        given = {**variables, **others}
+        environ = {name: str(value) for name, value in given.items() if value is not None}
+        loaded = config.load(environ, tmp_path / "secrets")
+        found = list(every_finding(Facts(loaded, clock, kernel, place)))
         assert {finding.check for finding in found} <= documented()
         return Found(found)
 
@@ -162,7 +154,7 @@ def document(**facts: object) -> dict[str, Any]:
         "reason": "qbittorrent_unauthorized",
         "last_error": "qBittorrent refused the password",
         "services": services,
-        "stale_after": "2999-01-01T00:00:00Z",
+        "stale_after": (datetime.now(UTC) + timedelta(seconds=60)).isoformat(),
         **facts,
     }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qsticky import config
+from qsticky import config, hints
 from qsticky.check import command, configuration, gluetun, listening, running_daemon, webui
 from qsticky.check.findings import Finding, Remedy, Verdict
 from qsticky.demo.gluetun_simulator import OLD_PORT_ROUTE, GluetunSimulator
@@ -52,7 +52,7 @@ def test_every_documented_check_is_one_that_it_makes() -> None:
     ("of", "name"),
     [
         (netlink, "interface"),
-        (config, "settings"),
+        (hints, "advice"),
         (running_daemon, "_bind"),
         (running_daemon, "_content"),
         (webui, "make_qbittorrent"),
@@ -165,7 +165,7 @@ def test_the_example_in_the_documentation_is_what_it_writes(
         for port, known in ((outdated.port, 8000), (qbittorrent.port, 8080)):
             text = text.replace(f"localhost:{port}", f"localhost:{known}")
         text = re.sub(r"METRICS_PORT \d+", "METRICS_PORT 10058", text)
-        text = re.sub(r"The other \d+", f"The other {len(vars(config.load())) - 2}", text)
+        text = re.sub(r"The other \d+", f"The other {len(config.VARIABLES) - 2}", text)
         return replace(finding, text=text)
 
     secrets = ("GLUETUN_APIKEY", "QBITTORRENT_PASS")

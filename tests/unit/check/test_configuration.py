@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from qsticky import config
 from qsticky.check.findings import Verdict
+from qsticky.config import VARIABLES
 from tests.unit.check.conftest import KEY, Examine
 
 
@@ -22,13 +22,18 @@ def test_each_variable_that_is_set_is_told_with_its_source(
 
 
 def test_the_defaults_are_counted(examine: Examine, variables: dict[str, object]) -> None:
-    every = len(vars(config.load(Path("/no/such/folder"))))
     told = examine()["defaults"].text
-    assert told == f"The other {every - len(variables)} variables have their defaults"
+    assert told == f"The other {len(VARIABLES) - len(variables)} variables have their defaults"
 
 
 def test_a_variable_that_is_nearly_right_is_told(examine: Examine) -> None:
     found = examine(QBITTORRENT_PASSWORD="adminadmin")
     assert found["misspelt"].verdict is Verdict.WARNING
     assert "QBITTORRENT_PASSWORD" in found["misspelt"].text
-    assert "is it QBITTORRENT_PASS?" in found["misspelt"].text
+    assert "set QBITTORRENT_PASS" in found["misspelt"].text
+
+
+def test_others_that_begin_like_ours_are_told_together(examine: Examine) -> None:
+    found = examine(QBITTORRENT_COLOUR="blue", GLUETUN_MOOD="calm")
+    assert found["not_read"].verdict is Verdict.SKIPPED
+    assert "GLUETUN_MOOD, QBITTORRENT_COLOUR" in found["not_read"].text

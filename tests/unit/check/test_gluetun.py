@@ -169,15 +169,6 @@ def test_a_port_file_that_is_missing(
     assert not file.exists()
 
 
-def test_a_port_file_that_docker_made_a_folder_of(examine: Examine, tmp_path: Path) -> None:
-    folder = tmp_path / "forwarded_port"
-    folder.mkdir()
-    found = examine(GLUETUN_PORT_FILE=folder)
-    assert found.failed == ["port_file"]
-    assert "is a folder, as Docker makes one" in found["port_file"].text
-    assert f"volumes: [forwarded-port:{tmp_path}:ro]" in found.copied("port_file")
-
-
 @pytest.mark.parametrize("where", Place)
 def test_a_port_file_that_is_for_another_user(
     examine: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: Place

@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import IPv4Address, ip_address
@@ -81,8 +81,7 @@ class Stage:
                 "REQUEST_TIMEOUT": TIMEOUT,
                 **self.variables,
             }
-            self.cleanup.enter_context(_environment(environment))
-            settings = config.load(self.folder)
+            settings = config.load(environment, self.folder)
             self.synchronizer = Synchronizer(
                 make_gluetun(settings, lambda _: None),
                 make_qbittorrent(settings, lambda _: None, LoginLimit(self.clock)),
@@ -106,17 +105,6 @@ class Stage:
             sentence = sentence.replace(f"127.0.0.1:{actual}", f"localhost:{usual}")
             sentence = sentence.replace(f"nowhere.invalid:{actual}", f"gluten:{usual}")
         return sentence.replace(f"{TIMEOUT} s", "10 s")
-
-
-@contextlib.contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("GLUETUN_", "QBITTORRENT_")):
-                patch.delenv(name)
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        yield
 
 
 Provocation = Callable[[Stage], SyncError | None]

@@ -1,0 +1,131 @@
+"""What a configuration permits and yet is worth a sentence: at start, and in `qsticky check`."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator
+
+from qsticky import config as table
+from qsticky.config import NAMES, VARIABLES, AuthType, Config
+from qsticky.other_tools import HERE
+from qsticky.secret import Secret
+
+_OURS = ("QBITTORRENT_", "GLUETUN_", "METRICS_", "NOTIFY_", "PORT_CHECK_")
+_THEIRS = ("GSP_", "GTN_", "QBT_", "QBIT_", "QSTICKY_")  # names as INTERVAL can be anybody's
+_OTHERS = re.compile(
+    r"NOTIFY_SOCKET|.*_SERVICE_(HOST|PORT.*)|.*_PORT_[0-9]+_(TCP|UDP).*", re.DOTALL
+)
+_CLOSE, _SHORTENED = 0.8, 0.6
+
+
+def misnamed(config: Config) -> list[str]:
+    """Tell of each variable that nobody reads and that has another name here."""
+    return list(filter(None, map(_misnamed, config.unread)))
+
+
+def advice(config: Config) -> list[str]:
+    """Tell of each value that was perhaps not meant, with what to do about it."""
+    return [*_odd_secrets(config), *_closed_folder(), *_gluetun_credential(config)]
+
+
+def not_read(config: Config) -> str | None:
+    """Name, in one sentence, the variables that begin as ours do and resemble none of them."""
+    ours = (
+        name for name in config.unread if name.startswith(_OURS) and not _OTHERS.fullmatch(name)
+    )
+    names = ", ".join(name for name in ours if not _misnamed(name))
+    return f"Not read, as qSticky has no variables of these names: {names}" if names else None
+
+
+def _misnamed(name: str) -> str | None:
+    """Say what a variable that nobody reads is called here, if that can be told."""
+    if _OTHERS.fullmatch(name):
+        return None
+    if here := _of_another_tool(name):
+        return f"{name} is not read by qSticky; in its place, set {here}"
+    if near := _near_miss(name):
+        return f"{name} is set, and qSticky knows no such variable; is it {near}?"
+    return None
+
+
+def _of_another_tool(name: str) -> str | None:
+    if not name.startswith((*_OURS, *_THEIRS)):
+        return None
+    without = name.removeprefix("QSTICKY_")
+    if without != name and without in NAMES:
+        return without
+    from_file = f"{HERE.get(name.removesuffix('_FILE'))}_FILE"
+    return HERE.get(name) or (from_file if from_file in NAMES else None)
+
+
+def _near_miss(name: str) -> str | None:
+    """Find the variable whose beginning and whose rest are nearly those of `name`.
+
+    The rest counts by itself: QBITTORRENT_URL has most letters of QBITTORRENT_USER.
+    """
+    alike: list[str] = difflib.get_close_matches(name, NAMES, n=5, cutoff=_CLOSE)
+    for known in alike:
+        prefix = next((each for each in _OURS if known.startswith(each)), "")
+        words = name.split("_", prefix.count("_"))
+        begin, rest = "_".join([*words[:-1], ""]) if prefix else "", words[-1]
+        if _alike(begin, prefix) >= _CLOSE and _is_nearly(rest, known.removeprefix(prefix)):
+            return known
+    return None
+
+
+def _is_nearly(text: str, other: str) -> bool:
+    shortened = text.startswith(other) or other.startswith(text)  # USER and USERNAME
+    return _alike(text, other) >= (_SHORTENED if shortened else _CLOSE)
+
+
+def _alike(text: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, text, other).ratio()
+
+
+def _odd_secrets(config: Config) -> Iterator[str]:
+    for variable in VARIABLES:
+        secret = getattr(config, variable.name.lower())
+        if not isinstance(secret, Secret) or not secret.configured:
+            continue
+        if secret.empty:
+            effect = "which counts as unset"
+            if variable.name in ("METRICS_USERNAME", "METRICS_PASSWORD"):
+                effect = "so nobody can log in to the HTTP server"
+            yield f"{variable.name}: {secret.path} is empty, {effect}; write the secret to it"
+        elif not variable.kind.lines:
+            yield from _odd(variable.name, secret.reveal())
+
+
+def _odd(name: str, text: str) -> Iterator[str]:
+    """Tell of what can be meant, without telling the text."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        yield f"{name} is in quotes, which are part of it; take them away unless they are meant"
+    if text != text.strip():
+        yield f"{name} begins or ends with a blank; take it away unless it is meant"
+
+
+def _closed_folder() -> Iterator[str]:
+    folder = table.SECRETS_FOLDER
+    if os.path.isdir(folder) and not os.access(folder, os.X_OK):
+        yield (
+            f"Secrets in {folder} are not used, since qSticky's user can't enter that folder; let "
+            "it, or run qSticky as the user who can"
+        )
+
+
+def _gluetun_credential(config: Config) -> Iterator[str]:
+    if config.forwarded_port or config.gluetun_auth_type is not AuthType.APIKEY:
+        return
+    chosen = any(setting.name == "GLUETUN_AUTH_TYPE" for setting in config.settings)
+    both = config.gluetun_username.configured and config.gluetun_password.configured
+    if both and not chosen:
+        yield (
+            "GLUETUN_USERNAME and GLUETUN_PASSWORD are not sent to Gluetun, as GLUETUN_AUTH_TYPE "
+            "is apikey unless it is set; set GLUETUN_AUTH_TYPE=basic, or unset both"
+        )
+    elif not config.gluetun_apikey:
+        yield (
+            "GLUETUN_APIKEY is empty, so no key is sent to Gluetun, which works only where its "
+            "control server is open; set GLUETUN_APIKEY (in a compose file each $ of it is "
+            "written $$), or GLUETUN_AUTH_TYPE=none to say that this is meant"
+        )

@@ -1,0 +1,120 @@
+"""One variable: its row in the table of `Config`, and how what is set becomes its value."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from qsticky import parsers
+from qsticky.errors import ConfigurationError, Mistake
+from qsticky.secret import ONE_LINE, Kind, Secret
+
+_T = TypeVar("_T")
+
+_BYTE_ORDER_MARK = "\ufeff"
+_LONGEST_SHOWN = 300
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One row of the table; `default` is as people would write it, and empty for none."""
+
+    name: str
+    default: str
+    meaning: str
+    parse: Callable[[str], Any] = str
+    secret: bool = False
+    kind: Kind = ONE_LINE
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A variable that is set: its text, which is None for a secret's, and where it came from."""
+
+    name: str
+    text: str | None
+    source: str
+
+
+def with_default(parse: Callable[[str], _T], default: str, meaning: str) -> _T:
+    """Make the row of a variable that has a default, as a field of `Config`."""
+    row: _T = field(metadata={"row": Variable("", default, meaning, parse)})
+    return row
+
+
+def optional(parse: Callable[[str], _T], meaning: str) -> _T | None:
+    """Make the row of a variable that is None unless it is set."""
+    row: _T | None = field(metadata={"row": Variable("", "", meaning, parse)})
+    return row
+
+
+def secret(default: str, meaning: str, kind: Kind = ONE_LINE) -> Secret:
+    """Make the row of a secret."""
+    row: Secret = field(metadata={"row": Variable("", default, meaning, secret=True, kind=kind)})
+    return row
+
+
+def read(
+    variable: Variable, environ: Mapping[str, str], secrets_folder: Path
+) -> tuple[object, Setting | None]:
+    """Return a variable's value, and what of it is set, if anything.
+
+    Raises `ConfigurationError` with one mistake. An empty value means unset.
+    """
+    if variable.secret:
+        return _read_secret(variable, environ, secrets_folder)
+    name, default = variable.name, variable.default
+    given = environ.get(name, "").removeprefix(_BYTE_ORDER_MARK).strip()
+    try:
+        value = variable.parse(given or default) if given or default else None
+    except Mistake as mistake:
+        raise _told(name, given, mistake) from None
+    return value, Setting(name, given, "environment") if given else None
+
+
+def _read_secret(
+    variable: Variable, environ: Mapping[str, str], folder: Path
+) -> tuple[object, Setting | None]:
+    name, file_name, kind = variable.name, f"{variable.name}_FILE", variable.kind
+    given, file = environ.get(name, ""), environ.get(file_name, "")
+    if given and file:
+        raise ConfigurationError([f"{name} and {file_name} are both set: unset one of them"])
+    path = None if given else Path(file or folder / name.lower())
+    if path and not file and not os.path.exists(path):  # nor in a folder closed to this user
+        return Secret("", None, variable.default, kind), None
+    try:
+        text = kind.read(path) if path else kind.text(os.fsencode(given))
+        if text:
+            kind.check(text)
+    except (OSError, Mistake) as error:
+        mistake = error if isinstance(error, Mistake) else parsers.unreadable(error)
+        raise _told(
+            file_name if file else name, file or str(path or given), mistake, secret=path is None
+        ) from None
+    source = f"file {path}" if path else "environment"
+    setting = Setting(name, None, source) if path or text else None
+    return Secret(text, path, variable.default, kind), setting
+
+
+def _told(name: str, value: str, mistake: Mistake, *, secret: bool = False) -> ConfigurationError:
+    """Tell of a mistake, without what may be a secret in the value."""
+    if secret:
+        text = f"{name} {mistake}"
+    elif name.endswith("_FILE") and not _may_be_a_path(value):
+        text = (
+            f"{name} names no file that can be there: give a path that begins with / and whose "
+            "folder exists (the value is not repeated, as it could be a secret)"
+        )
+    else:
+        _, at, rest = value.rpartition("@")
+        shown = f"…{at}{rest}" if at else value
+        text = f"{name}: {shown[:_LONGEST_SHOWN]!r} {mistake}"
+    if re.fullmatch(r"""(["']).*\1""", value, re.DOTALL):
+        text += "; the quotes around it are part of it, so take them away"
+    return ConfigurationError([text])
+
+
+def _may_be_a_path(text: str) -> bool:
+    return text.startswith("/") and os.path.isdir(os.path.dirname(text))
