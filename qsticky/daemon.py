@@ -63,7 +63,12 @@ class Daemon:
         )
         recent_events = RecentEvents()
         logger = logs.set_up(
-            config.log_format, config.log_level, self._metrics.log_line_written, recent_events
+            config.log_format,
+            config.log_level,
+            logs.stdout(),
+            recent_events,
+            count=self._metrics.log_line_written,
+            dropped=self._metrics.log_line_dropped,
         )
         self._journal = Journal(logger, self._clock)
         self._health = Health(

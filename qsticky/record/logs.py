@@ -3,7 +3,6 @@
 import logging
 import re
 import sys
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -11,27 +10,47 @@ from pythonjsonlogger.json import JsonFormatter
 
 from qsticky.clock import rfc3339
 from qsticky.config import LogFormat
+from qsticky.record.log_writer import LogWriter
 
 LOGGER_NAME = "qSticky"
+_TIME_TO_EMPTY = 0.5
 _NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def set_up(
-    log_format: LogFormat, level: str, count: Callable[[str], None], recent: logging.Handler
+    log_format: LogFormat,
+    level: str,
+    descriptor: int | None,
+    recent: logging.Handler,
+    *,
+    count: Callable[[str], None],
+    dropped: Callable[[], None],
 ) -> logging.Logger:
-    """Send every log line of the process to stdout in one format, and return qSticky's logger.
+    """Send every log line of the process to a descriptor, and return qSticky's logger.
 
-    `count` is called with the level of each line. Other libraries speak from WARNING on. `recent`
-    gets the events, also those that are below the level.
+    `count` is called with the level of each line, `dropped` for each that nobody reads. Other
+    libraries speak from WARNING on. `recent` gets the events, also those that are below the level.
     """
-    stdout = _CountingHandler(sys.stdout, count)
-    stdout.setFormatter(_JsonLines() if log_format is LogFormat.JSON else _TextLines())
-    stdout.setLevel(level)
-    logging.basicConfig(level=logging.WARNING, handlers=[stdout, recent], force=True)
+    lines = _JsonLines() if log_format is LogFormat.JSON else _TextLines()
+    handler = _Handler(LogWriter(descriptor, dropped, lambda number: _notice(lines, number)), count)
+    handler.setFormatter(lines)
+    handler.setLevel(level)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler, recent], force=True)
     logging.captureWarnings(True)
     logger = logging.getLogger(LOGGER_NAME)
-    logger.setLevel(min(stdout.level, logging.INFO))
+    logger.setLevel(min(handler.level, logging.INFO))
     return logger
+
+
+def stdout() -> int | None:
+    """Return the descriptor of stdout, and None where it is closed: 1 may be something else's."""
+    return sys.stdout.fileno() if sys.stdout else None
+
+
+def _notice(lines: logging.Formatter, number: int) -> str:
+    message = f"{number} log lines are missing here, since nobody read the log"
+    record = logging.LogRecord(LOGGER_NAME, logging.WARNING, "", 0, message, None, None)
+    return lines.format(record) + "\n"
 
 
 def printable(text: str) -> str:
@@ -49,7 +68,8 @@ class _TextLines(logging.Formatter):
         return printable(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        return textwrap.indent(super().formatException(ei), "  ")
+        lines = super().formatException(ei).splitlines()
+        return "\n".join(f"  {printable(line)}" for line in lines)
 
 
 class _JsonLines(JsonFormatter):
@@ -65,11 +85,17 @@ class _JsonLines(JsonFormatter):
         log_data["level"] = record.levelname.lower()
 
 
-class _CountingHandler(logging.StreamHandler[Any]):
-    def __init__(self, stream: Any, count: Callable[[str], None]) -> None:
-        super().__init__(stream)
+class _Handler(logging.StreamHandler[LogWriter]):
+    def __init__(self, writer: LogWriter, count: Callable[[str], None]) -> None:
+        super().__init__(writer)
         self._count = count
 
     def emit(self, record: logging.LogRecord) -> None:
         super().emit(record)
         self._count(record.levelname.lower())
+
+    def close(self) -> None:
+        """Give the last lines a moment to be read, as when the process ends."""
+        self.stream.drain(_TIME_TO_EMPTY)
+        self.stream.close()
+        super().close()

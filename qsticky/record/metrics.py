@@ -102,6 +102,7 @@ class Metrics:
             "health_file_write_failures_total", "Writes of the health file that failed."
         )
         self._log_messages = counter("log_messages_total", "Log lines written, by level.", "level")
+        self._log_lines_dropped = counter("log_lines_dropped_total", "Log lines that nobody read.")
         self._start_at_zero()
 
     def _start_at_zero(self) -> None:
@@ -168,3 +169,7 @@ class Metrics:
     def log_line_written(self, level: str) -> None:
         """Count a log line of a level (lower case)."""
         self._log_messages.labels(level).inc()
+
+    def log_line_dropped(self) -> None:
+        """Count a log line that nobody read."""
+        self._log_lines_dropped.inc()

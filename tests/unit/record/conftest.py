@@ -1,9 +1,9 @@
 """What the tests of log lines share: a stdout of their own, and a journal that writes to it."""
 
 import contextlib
-import io
 import json
 import logging
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,10 +12,13 @@ import pytest
 from qsticky.config import LogFormat
 from qsticky.errors import Reason
 from qsticky.record.journal import Journal, RecentEvents
+from qsticky.record.log_writer import LogWriter
 from qsticky.record.logs import LOGGER_NAME, set_up
 from qsticky.sync.report import SyncReport
 from tests.fakes import FakeClock
 from tests.reports import failing
+
+SOON = 5.0  # seconds, for what takes milliseconds
 
 Line = dict[str, Any]
 Told = list[tuple[str, str | None, str]]
@@ -27,17 +30,25 @@ def _logging_as_before() -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     root.handlers.clear()  # lest setting up closes them
     yield
+    for writer in writers():
+        writer.close()
     logging.captureWarnings(False)
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.getLogger(LOGGER_NAME).setLevel(logging.NOTSET)
 
 
+def writers() -> list[LogWriter]:
+    """Those that log lines are sent to now."""
+    streams = [getattr(handler, "stream", None) for handler in logging.getLogger().handlers]
+    return [stream for stream in streams if isinstance(stream, LogWriter)]
+
+
 class Output:
     """What was printed since the last time, on a stdout of the test's own."""
 
     def __init__(self) -> None:
-        self._stdout = io.StringIO()
+        self._stdout = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the fixture
 
     def set_up(
         self,
@@ -46,14 +57,26 @@ class Output:
         count: Callable[[str], None] = lambda _: None,
         recent: RecentEvents | None = None,
     ) -> logging.Logger:
-        with contextlib.redirect_stdout(self._stdout):
-            return set_up(log_format, level, count, recent or RecentEvents())
+        return set_up(
+            log_format,
+            level,
+            self._stdout.fileno(),
+            recent or RecentEvents(),
+            count=count,
+            dropped=lambda: pytest.fail("a line was dropped"),
+        )
 
     def text(self) -> str:
-        printed = self._stdout.getvalue()
+        for writer in writers():
+            writer.drain(SOON)
+        self._stdout.seek(0)
+        printed = self._stdout.read().decode()
         self._stdout.seek(0)
         self._stdout.truncate()
         return printed
+
+    def close(self) -> None:
+        self._stdout.close()
 
     def lines(self) -> list[Line]:
         return [json.loads(line) for line in self.text().splitlines()]
@@ -68,8 +91,10 @@ class Output:
 
 
 @pytest.fixture
-def output() -> Output:
-    return Output()
+def output() -> Iterator[Output]:
+    output = Output()
+    yield output
+    output.close()
 
 
 @pytest.fixture

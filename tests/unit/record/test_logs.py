@@ -10,8 +10,8 @@ import warnings
 import pytest
 
 from qsticky.config import LogFormat
-from qsticky.record.journal import Journal, RecentEvents
-from qsticky.record.logs import LOGGER_NAME, set_up
+from qsticky.record.journal import Journal
+from qsticky.record.logs import LOGGER_NAME, stdout
 from qsticky.sync.report import PortChange
 from tests.fakes import FakeClock
 from tests.reports import synced
@@ -107,6 +107,12 @@ class TestTextLines:
         logger.warning("\x1b]0;title\x07 \x9b31m \udcff ü \U0001f4a5")
         assert output.text().endswith("\\x1b]0;title\\x07 \\x9b31m \\udcff ü \U0001f4a5\n")
 
+    def test_no_traceback_can_speak_to_the_terminal(
+        self, logger: logging.Logger, clock: FakeClock, output: Output
+    ) -> None:
+        Journal(logger, clock).record(internal(ValueError("\x1b[31m\x9b \udcff")))
+        assert output.text().endswith("  ValueError: \\x1b[31m\\x9b \\udcff\n")
+
     def test_a_traceback_stands_indented_below_its_line(
         self, logger: logging.Logger, clock: FakeClock, output: Output
     ) -> None:
@@ -173,8 +179,8 @@ class TestWhoSpeaks:
         output.set_up(LogFormat.JSON).info("once")
         assert output.line()["message"] == "once"
 
-    def test_it_writes_to_stdout(self) -> None:
-        set_up(LogFormat.JSON, "INFO", lambda _: None, RecentEvents())
-        handler, _ = logging.getLogger().handlers
-        assert isinstance(handler, logging.StreamHandler)
-        assert handler.stream is sys.stdout
+    def test_stdout_is_none_where_it_is_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "stdout", None)
+        assert stdout() is None
+        monkeypatch.setattr(sys, "stdout", sys.__stderr__)
+        assert stdout() == 2

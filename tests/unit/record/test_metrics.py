@@ -196,6 +196,9 @@ qsticky_log_messages_total{level="info"} 0.0
 qsticky_log_messages_total{level="warning"} 0.0
 qsticky_log_messages_total{level="error"} 0.0
 qsticky_log_messages_total{level="critical"} 0.0
+# HELP qsticky_log_lines_dropped_total Log lines that nobody read.
+# TYPE qsticky_log_lines_dropped_total counter
+qsticky_log_lines_dropped_total 0.0
 """.replace("VERSION", __version__)  # noqa: E501 - lines as Prometheus has them
 
 # The contract's table, by hand: name, type and labels.
@@ -227,6 +230,7 @@ CONTRACT = {
     "qsticky_qbittorrent_login_failures_total": ("counter", set()),
     "qsticky_health_file_write_failures_total": ("counter", set()),
     "qsticky_log_messages_total": ("counter", {"level"}),
+    "qsticky_log_lines_dropped_total": ("counter", set()),
 }
 LABELS = {
     "trigger": {"startup", "interval", "port_file", "interface", "request", "retry"},
@@ -541,6 +545,11 @@ def test_a_failed_health_write_counts(metrics: Metrics, watched: Watched) -> Non
 def test_a_log_line_counts_under_its_level(metrics: Metrics, watched: Watched, level: str) -> None:
     metrics.log_line_written(level)
     assert watched.changes() == {f'log_messages_total{{level="{level}"}}': 1}
+
+
+def test_a_log_line_that_was_dropped_counts(metrics: Metrics, watched: Watched) -> None:
+    metrics.log_line_dropped()
+    assert watched.changes() == {"log_lines_dropped_total": 1}
 
 
 @pytest.mark.usefixtures("watched")
