@@ -35,6 +35,19 @@ class SystemClock:
         return event.wait(timeout)
 
 
+def wall(clock: Clock, moment: float) -> float:
+    """Tell a moment (monotonic) in seconds since the epoch, by what the wall clock says now.
+
+    A clock that was set since, as at the boot of a machine without one, so leaves no wrong times.
+    """
+    return clock.now() - (clock.monotonic() - moment)
+
+
+def moment_of(clock: Clock, seconds: float) -> float:
+    """Tell the moment (monotonic) of a time in seconds since the epoch."""
+    return clock.monotonic() - (clock.now() - seconds)
+
+
 def rfc3339(timestamp: float, timespec: str = "seconds") -> str:
     """Write a moment (seconds since the epoch) as RFC 3339 in UTC with `Z`."""
     moment = datetime.fromtimestamp(timestamp, UTC).isoformat(timespec=timespec)

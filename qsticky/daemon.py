@@ -131,6 +131,7 @@ class Daemon:
             return 1
         server.start()
         self._journal.serving(config.metrics_url)
+        self._health.remove_leftovers()
         self._wrote_health_file(self._health.write())
         watches = self._start_watches()
         worker = threading.Thread(target=self._work, name="worker", daemon=True)

@@ -29,6 +29,10 @@ class FakeClock:
             self.advance(timeout)
         return event.is_set()
 
+    def set(self, now: float) -> None:
+        """Set the wall clock, as people and time servers do."""
+        self._start = now - self._elapsed
+
     def advance(self, seconds: float) -> None:
         """Let this much time pass."""
         self._elapsed += seconds

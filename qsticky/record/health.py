@@ -3,13 +3,32 @@
 import contextlib
 import json
 import threading
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qsticky import __version__
-from qsticky.clock import Clock, rfc3339
-from qsticky.sync.report import Status, SyncReport
+from qsticky.clock import Clock, moment_of, rfc3339, wall
+from qsticky.record.logs import printable
+from qsticky.record.published_file import PublishedFile
+from qsticky.sync.report import Status, SyncReport, Trigger
 
 _SLACK = 5.0
+
+
+@dataclass(frozen=True)
+class _State:
+    """The last report, and what is known from earlier ones. Moments are monotonic seconds."""
+
+    report: SyncReport
+    status_since: float
+    last_error: str | None = None
+    last_error_at: float | None = None
+    forwarded_port: int | None = None
+    current_port: int | None = None
+    last_check: float | None = None
+    last_success: float | None = None
+    last_port_change: float | None = None
+    last_incoming: float | None = None
 
 
 class Health:
@@ -21,107 +40,70 @@ class Health:
     def __init__(
         self, path: Path, *, check_interval: float, request_timeout: float, clock: Clock
     ) -> None:
-        self._path = path
-        # Kept: `pathlib` interns names, and the table of those grows by each that is made anew.
-        self._fresh_file = path.parent / f".{path.name}.new"
+        self._file = PublishedFile(path)
         self._check_interval = check_interval
         self._request_timeout = request_timeout
         self._clock = clock
-        self._lock = threading.Lock()
-        self._started = clock.now()
-        self._fresh_until = 0.0
-        self._facts: dict[str, object] = {
-            "healthy": False,
-            "status": Status.STARTING,
-            "status_since": rfc3339(self._started),
-            "reason": None,
-            "last_error": None,
-            "last_error_at": None,
-            "forwarded_port": None,
-            "current_port": None,
-            "last_check": None,
-            "last_success": None,
-            "last_port_change": None,
-            "services": {
-                "gluetun": {"connected": False, "port": None},
-                "qbittorrent": {
-                    "connected": False,
-                    "port_synced": False,
-                    "connection_status": None,
-                    "listening": None,
-                },
-            },
-        }
+        self._writing = threading.Lock()
+        self._removed = False
+        self._started = clock.monotonic()
+        self._fresh_until: float | None = None
+        nothing_yet = SyncReport(Trigger.STARTUP, self._started, 0.0, Status.STARTING)
+        self._state = _State(nothing_yet, status_since=self._started)
 
     def record(self, report: SyncReport, pause: float) -> OSError | None:
         """Take in a report, `pause` seconds before the next one is due, and write the file."""
-        ended = rfc3339(report.finished_at)
-        with self._lock:
-            facts = dict(self._facts)
-            facts |= {
-                "healthy": report.status.healthy,
-                "status": report.status,
-                "reason": report.failure.reason if report.failure else None,
-                "last_check": ended,
-            }
-            if report.status is not self._facts["status"]:
-                facts["status_since"] = ended
-            if report.problem:
-                facts |= {"last_error": str(report.problem), "last_error_at": ended}
-            if report.forwarded_port is not None:
-                facts["forwarded_port"] = report.forwarded_port
-            if report.current_port is not None:
-                facts["current_port"] = report.current_port
-            if report.status is Status.SYNCED:
-                facts["last_success"] = ended
-            if report.change and report.change.verified:
-                facts["last_port_change"] = ended
-            facts["services"] = {
-                "gluetun": {"connected": report.gluetun_up, "port": facts["forwarded_port"]},
-                "qbittorrent": {
-                    "connected": report.qbittorrent_up,
-                    "port_synced": report.in_sync,
-                    "connection_status": report.connection_status,
-                    "listening": report.listening,
-                },
-            }
-            self._facts = facts
+        self._state = _after(self._state, report, moment_of(self._clock, report.finished_at))
         return self.write(pause)
 
     def write(self, pause: float = 0.0) -> OSError | None:
         """Write the file, good until the sync that is due in `pause` seconds must have ended."""
-        good_for = max(pause, self._check_interval) + self._request_timeout + _SLACK
-        with self._lock:
-            self._fresh_until = self._clock.monotonic() + good_for
-            self._facts = self._facts | {"stale_after": rfc3339(self._clock.now() + good_for)}
-        try:
-            self._replace(self.text())
-        except OSError as error:
-            return error
-        return None
+        return self._write(max(pause, self._check_interval) + self._request_timeout + _SLACK)
 
-    def refresh(self) -> OSError | None:
-        """Rewrite the file, between two requests of a sync, if it could go stale in the next."""
-        if self._fresh_until - self._clock.monotonic() < self._request_timeout + _SLACK / 2:
-            return self.write()
+    def refresh(self, longest: float | None = None) -> OSError | None:
+        """Rewrite the file if it could go stale in a request that may take so many seconds.
+
+        That is a sync's next one, unless a longer one is about to begin.
+        """
+        longest = max(longest or 0.0, self._request_timeout)
+        left = (self._fresh_until or 0.0) - self._clock.monotonic()
+        if left < longest + _SLACK / 2:
+            return self._write(self._check_interval + longest + _SLACK)
         return None
 
     def fresh(self) -> bool:
         """Whether the worker has given a sign of life when it should have: its heartbeat."""
-        return self._clock.monotonic() < self._fresh_until
+        return self._fresh_until is not None and self._clock.monotonic() < self._fresh_until
 
     def healthy(self) -> bool:
         """Whether the last sync's verdict is good, and still counts."""
-        return self._facts["healthy"] is True and self.fresh()
+        return self._state.report.status.healthy and self.fresh()
 
     def document(self) -> dict[str, object]:
         """The health document as it is now."""
-        with self._lock:
-            facts = dict(self._facts)
-        uptime = int(self._clock.now() - self._started)
-        return facts | {
-            "started_at": rfc3339(self._started),
-            "uptime_seconds": uptime,
+        state, report = self._state, self._state.report
+        return {
+            "healthy": report.status.healthy,
+            "status": report.status,
+            "status_since": self._time(state.status_since),
+            "reason": report.failure.reason if report.failure else None,
+            "last_error": state.last_error,
+            "last_error_at": self._time(state.last_error_at),
+            "waiting_until": self._time(report.patient_until),
+            "forwarded_port": state.forwarded_port,
+            "port_source": report.port_source,
+            "port_index": report.port_index,
+            "port_count": report.port_count,
+            "current_port": state.current_port,
+            "reachable": report.reachable,
+            "reachable_checked_at": self._time(report.reachable_at),
+            "last_check": self._time(state.last_check),
+            "last_success": self._time(state.last_success),
+            "last_port_change": self._time(state.last_port_change),
+            "started_at": self._time(self._started),
+            "uptime_seconds": int(self._clock.monotonic() - self._started),
+            "stale_after": self._time(self._fresh_until),
+            "services": self._services(state),
             "version": __version__,
         }
 
@@ -129,23 +111,70 @@ class Health:
         """The health document as it is now, as JSON."""
         return json.dumps(self.document(), indent=2) + "\n"
 
-    def remove(self) -> None:
-        """Take the file away: after a clean exit there is nobody to speak for."""
+    def remove_leftovers(self) -> None:
+        """Take away what a process that was killed while it wrote left beside the file."""
         with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            self._file.remove_leftovers()
 
-    def _replace(self, text: str) -> None:
-        """Replace the file in one step, so that a reader finds the old one or the new one whole.
-
-        Raises OSError. What a killed process left behind beside the file is overwritten.
-        """
-        fresh = self._fresh_file
-        fresh.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            fresh.write_text(text)
-            fresh.chmod(0o644)
-            fresh.replace(self._path)
-        except OSError:
+    def remove(self) -> None:
+        """Take the file away for good: after a clean exit there is nobody to speak for."""
+        with self._writing:
+            self._removed = True
             with contextlib.suppress(OSError):
-                fresh.unlink()
-            raise
+                self._file.remove()
+
+    def _services(self, state: _State) -> dict[str, object]:
+        report = state.report
+        return {
+            "gluetun": {
+                "connected": report.gluetun_up,
+                "port": state.forwarded_port,
+                "public_address": report.public_address,
+            },
+            "qbittorrent": {
+                "connected": report.qbittorrent_up,
+                "port_synced": report.in_sync,
+                "connection_status": report.connection_status,
+                "listening": report.listening,
+                "listening_by": report.listening_by,
+                "listening_since": self._time(report.listening_since),
+                "incoming_connections": report.incoming_connections,
+                "last_incoming_connection": self._time(state.last_incoming),
+                "external_address": report.external_address,
+                "version": report.qbittorrent_version,
+            },
+        }
+
+    def _time(self, moment: float | None) -> str | None:
+        return None if moment is None else rfc3339(wall(self._clock, moment))
+
+    def _write(self, good_for: float) -> OSError | None:
+        with self._writing:
+            if self._removed:
+                return None
+            self._fresh_until = self._clock.monotonic() + good_for
+            try:
+                self._file.replace(self.text().encode())
+            except OSError as error:
+                return error
+        return None
+
+
+def _after(state: _State, report: SyncReport, ended: float) -> _State:
+    """Return what is known after a report, of a sync that ended at a moment."""
+    new = replace(state, report=report, last_check=ended)
+    if report.status is not state.report.status:
+        new = replace(new, status_since=ended)
+    if report.problem:
+        new = replace(new, last_error=printable(str(report.problem)), last_error_at=ended)
+    if report.forwarded_port is not None:
+        new = replace(new, forwarded_port=report.forwarded_port)
+    if report.current_port is not None:
+        new = replace(new, current_port=report.current_port)
+    if report.status is Status.SYNCED:
+        new = replace(new, last_success=ended)
+    if report.change and report.change.verified:
+        new = replace(new, last_port_change=ended)
+    if report.last_incoming is not None:
+        new = replace(new, last_incoming=report.last_incoming)
+    return new

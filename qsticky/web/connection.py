@@ -30,12 +30,13 @@ class Connection:
     """A connection that was accepted, `client` being its socket, with TLS or without.
 
     `idle_since` is the moment (monotonic, in seconds) since which it waits for the client, and
-    None while an answer is being made.
+    None while an answer is being made; `answered` is whether it was sent.
     """
 
     def __init__(self, client: socket.socket) -> None:
         self._client = client
         self.idle_since: float | None = time.monotonic()
+        self.answered = False
         self._ends = time.monotonic() + _LONGEST
 
     def serve(self, application: WSGIApplication) -> None:
@@ -110,7 +111,7 @@ class Connection:
         Closing with something unread, such as a body, would reset the connection, and the answer
         could be lost.
         """
-        self.idle_since = time.monotonic()
+        self.idle_since, self.answered = time.monotonic(), True
         self._client.shutdown(socket.SHUT_WR)
         self._limit(_LINGER)
         while self._client.recv(_CHUNK):

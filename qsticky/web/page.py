@@ -61,7 +61,7 @@ def render(
     `now` is seconds since the epoch; `fresh` tells whether the document can still be trusted. The
     page loads nothing from anywhere, and refreshes itself every 5 seconds.
     """
-    hangs = not fresh and "stale_after" in document
+    hangs = not fresh and document["stale_after"] is not None
     headline = "The worker hangs" if hangs else _headline(document)
     looks = "bad" if hangs else _LOOKS[document["status"]]
     on_port = f": {document['current_port']}" if looks == "good" else ""

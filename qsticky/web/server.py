@@ -157,12 +157,11 @@ class Server:
                     return None
 
     def _hang_up_on_the_idlest(self) -> None:
-        """Hang up on the client that has been waited for longest, given a moment to go on."""
-        idle = [
-            (since, connection)
-            for connection in self._connections
-            if (since := connection.idle_since) is not None
-        ]
-        since, idlest = min(idle, key=lambda one: one[0], default=(None, None))
-        if idlest and since is not None and since + _MOMENT <= time.monotonic():
-            idlest.hang_up()
+        """Hang up on the client that has been waited for longest, given a moment to go on.
+
+        One that has its answer goes first.
+        """
+        now = time.monotonic()
+        idle = [c for c in self._connections if now - (c.idle_since or now) >= _MOMENT]
+        if idle:
+            min(idle, key=lambda c: (not c.answered, c.idle_since)).hang_up()

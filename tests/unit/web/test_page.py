@@ -291,6 +291,7 @@ HARMLESS: dict[str, Any] = {
     "last_success": None,
     "last_port_change": None,
     "started_at": "2025-01-24T20:08:13Z",
+    "stale_after": "2025-01-24T20:08:58Z",
     "services": {
         "gluetun": {"connected": True, "port": 1},
         "qbittorrent": {
