@@ -164,10 +164,13 @@ class Daemon:
             )
         }
         if config.gluetun_port_file:
-            from qsticky.kernel.port_file_watch import PortFileWatch  # 2 MiB that most do without
+            # Most do without this, and so without ctypes.
+            from qsticky.kernel.port_file_watch import PortFileWatch
 
             watches[f"port file {config.gluetun_port_file}"] = PortFileWatch(
-                config.gluetun_port_file, partial(trigger, Trigger.PORT_FILE)
+                config.gluetun_port_file,
+                changed=partial(trigger, Trigger.PORT_FILE),
+                failed=self._port_file_unwatched,
             )
         for name, watch in list(watches.items()):
             try:
@@ -179,6 +182,13 @@ class Daemon:
                     f"CHECK_INTERVAL, {config.check_interval:g} s"
                 )
         return list(watches.values())
+
+    def _port_file_unwatched(self, error: OSError) -> None:
+        self._journal.warning(
+            f"The port file {self._config.gluetun_port_file} can't be watched any more as it was "
+            f"({error}); a change may be noticed within CHECK_INTERVAL, "
+            f"{self._config.check_interval:g} s"
+        )
 
     def _record(self, report: SyncReport, pause: float) -> None:
         self._metrics.record(report)

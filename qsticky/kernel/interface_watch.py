@@ -1,12 +1,11 @@
 """Watches an interface, and calls back when it changed."""
 
 import errno
-import select
 import socket
-import threading
 from collections.abc import Callable
 
 from qsticky.kernel import netlink
+from qsticky.kernel.watch_thread import WatchThread
 
 _BUFFER = 65536  # bytes; the kernel sends at most 32 KiB at once
 
@@ -22,47 +21,32 @@ class InterfaceWatch:
         self._name = name
         self._changed = changed
         self._index: int | None = None  # messages about addresses carry this and no name
-        self._running: tuple[threading.Thread, socket.socket] | None = None
+        self._kernel: socket.socket
+        self._thread: WatchThread | None = None
 
     def start(self) -> None:
         """Begin to watch. Raises OSError where the kernel refuses netlink."""
-        kernel = netlink.open_monitor()
+        self._kernel = netlink.open_monitor()
         try:
             self._look()  # after joining the groups, so that no change falls in between
-            stopping, stopper = socket.socketpair()
         except OSError:
-            kernel.close()
+            self._kernel.close()
             raise
-        thread = threading.Thread(
-            target=self._watch, args=(kernel, stopping), name="interface-watch", daemon=True
-        )
-        thread.start()
-        self._running = thread, stopper
+        self._kernel.setblocking(False)
+        self._thread = WatchThread("interface-watch", self._kernel, self._readable)
 
     def stop(self) -> None:
         """End watching: when this returns, `changed()` is not called any more."""
-        if self._running:
-            thread, stopper = self._running
-            self._running = None
-            stopper.close()
-            thread.join()
+        if self._thread:
+            self._thread.stop()
+            self._thread = None
 
-    def _watch(self, kernel: socket.socket, stopping: socket.socket) -> None:
-        kernel.setblocking(False)
-        with kernel, stopping:
-            ready = select.poll()
-            ready.register(kernel, select.POLLIN)
-            ready.register(stopping, select.POLLIN)
-            while all(descriptor != stopping.fileno() for descriptor, _ in ready.poll()):
-                if self._is_concerned(kernel):
-                    self._changed()
-
-    def _is_concerned(self, kernel: socket.socket) -> bool:
-        """Read all that the kernel has to tell: whether some of it is about the interface."""
+    def _readable(self) -> None:
+        """Read all that the kernel has to tell, and call back if some of it is about it."""
         concerned = lost = False
         while True:
             try:
-                data = kernel.recv(_BUFFER)
+                data = self._kernel.recv(_BUFFER)
             except BlockingIOError:
                 break
             except OSError as error:
@@ -72,19 +56,21 @@ class InterfaceWatch:
                 continue
             for index, name in netlink.changes(data):
                 concerned |= self._is_about_it(index, name)
+                self._note(index, name)
         if lost:
             self._look()
-        return concerned or lost
+        if concerned or lost:
+            self._changed()
 
     def _is_about_it(self, index: int, name: str | None) -> bool:
-        if name is None:
-            return index == self._index
-        named, known = name == self._name, index == self._index
-        if named:
+        return index == self._index or name == self._name
+
+    def _note(self, index: int, name: str | None) -> None:
+        """Follow the name to another interface, and away from one that was renamed."""
+        if name == self._name:
             self._index = index
-        elif known:  # it was renamed
+        elif name is not None and index == self._index:
             self._index = None
-        return named or known
 
     def _look(self) -> None:
         self._index = netlink.link_index(self._name)

@@ -152,6 +152,7 @@ class TestTheCommand:
         heavy = {
             "argparse",
             "asyncio",
+            "ctypes",
             "dataclasses",
             "email",
             "environs",
@@ -168,7 +169,6 @@ class TestTheCommand:
             "threading",
             "typing",
             "urllib",
-            "watchdog",
         }
         assert modules & heavy == set()
 

@@ -16,7 +16,6 @@ def _imports() -> int:
     import prometheus_client  # noqa: F401
     import pythonjsonlogger  # noqa: F401
     import requests  # noqa: F401
-    import watchdog  # noqa: F401
 
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1])

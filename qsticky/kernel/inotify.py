@@ -1,0 +1,87 @@
+"""The kernel's inotify, which tells what happens to files; there is nothing for it in Python."""
+
+import ctypes
+import errno
+import os
+from dataclasses import dataclass
+from struct import Struct
+
+# linux/inotify.h: `struct inotify_event` (watch, mask, cookie, length of the name, which is padded
+# with zeros), and the bits of its mask.
+_EVENT = Struct("=iIII")
+MODIFY, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x40, 0x80, 0x100, 0x200
+OVERFLOW, IGNORED = 0x4000, 0x8000
+
+_BUFFER = 65536  # bytes, for some thousand events at once
+
+_LIMITS = {  # by what the kernel says of them, one would look for a full disk
+    errno.EMFILE: "inotify instance limit reached (fs.inotify.max_user_instances)",
+    errno.ENOSPC: "inotify watch limit reached (fs.inotify.max_user_watches)",
+}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_init = _libc.inotify_init1
+_init.argtypes = [ctypes.c_int]
+_add_watch = _libc.inotify_add_watch
+_add_watch.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32]
+_remove_watch = _libc.inotify_rm_watch
+_remove_watch.argtypes = [ctypes.c_int, ctypes.c_int]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened to what is watched, or to the name in it.
+
+    `watch` is -1 for OVERFLOW, when events were dropped. IGNORED is the last of a watch's: it was
+    removed, or what it watched is deleted or unmounted.
+    """
+
+    watch: int
+    mask: int
+    name: bytes
+
+
+class Inotify:
+    """A queue of events, which `poll` waits for. Raises OSError where the kernel has no more."""
+
+    def __init__(self) -> None:
+        self._descriptor = _checked(_init(os.O_NONBLOCK | os.O_CLOEXEC), None)
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        return self._descriptor
+
+    def close(self) -> None:
+        """End it, with all that it watches."""
+        os.close(self._descriptor)
+
+    def add(self, path: str, mask: int) -> int:
+        """Watch a file or folder; return the watch's number. Raises OSError.
+
+        What is watched already keeps its number.
+        """
+        return _checked(_add_watch(self._descriptor, os.fsencode(path), mask), path)
+
+    def remove(self, watch: int) -> None:
+        """End a watch, unless it ended by itself."""
+        _remove_watch(self._descriptor, watch)
+
+    def read(self) -> list[Event]:
+        """Return what happened since the last call; does not wait."""
+        try:
+            data = os.read(self._descriptor, _BUFFER)
+        except BlockingIOError:
+            return []
+        events, at = [], 0
+        while at < len(data):
+            watch, mask, _, length = _EVENT.unpack_from(data, at)
+            at += _EVENT.size + length
+            events.append(Event(watch, mask, data[at - length : at].rstrip(b"\0")))
+        return events
+
+
+def _checked(result: int, path: str | None) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, _LIMITS.get(number) or os.strerror(number), path)
+    return result
