@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from qsticky.clock import Clock
+from qsticky.clock import Clock, SystemClock
 from qsticky.services.gluetun import Gluetun, gluetun_service
 from qsticky.services.http import HttpClient, unobserved
+from qsticky.services.port_file import PortFile
 from qsticky.services.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
 
 _TIMEOUT = 5.0
@@ -14,7 +15,9 @@ def gluetun_client(url: str, *, api_key: str = "", port_file: Path | None = None
     """Make a client of the Gluetun at a URL."""
     headers = {"X-API-Key": api_key.encode()} if api_key else {}
     return Gluetun(
-        HttpClient(gluetun_service(url), _TIMEOUT, unobserved), lambda: headers, port_file
+        HttpClient(gluetun_service(url), _TIMEOUT, unobserved),
+        lambda: headers,
+        PortFile(port_file, SystemClock()) if port_file else None,
     )
 
 

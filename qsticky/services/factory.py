@@ -1,8 +1,10 @@
 """Makes the clients of the two services that the configuration names."""
 
+from qsticky.clock import SystemClock
 from qsticky.config import AuthType, Config
 from qsticky.services.gluetun import Gluetun, basic_authorization, gluetun_service
 from qsticky.services.http import HttpClient, Observer
+from qsticky.services.port_file import PortFile
 from qsticky.services.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
 
 
@@ -18,7 +20,8 @@ def make_gluetun(config: Config, observe: Observer) -> Gluetun:
         return {}
 
     http = HttpClient(gluetun_service(config.gluetun_url), config.request_timeout, observe)
-    return Gluetun(http, authorization, config.gluetun_port_file)
+    path = config.gluetun_port_file
+    return Gluetun(http, authorization, PortFile(path, SystemClock()) if path else None)
 
 
 def make_qbittorrent(config: Config, observe: Observer, limit: LoginLimit) -> QBittorrent:

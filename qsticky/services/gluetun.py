@@ -1,21 +1,13 @@
 """Translates Gluetun's control server and its port file into forwarded ports, or an error."""
 
 import base64
-import errno
-import os
-import re
 import reprlib
-import stat
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from pathlib import Path
 
 from qsticky.errors import ErrorKind, Reason, ServiceError, SyncError
-from qsticky.files import open_at_once
 from qsticky.services.http import HttpClient, Response, Service
-
-_LARGEST_PORT_FILE = 64 * 1024
-
+from qsticky.services.port_file import PortFile
 
 PUBLIC_IP = "/v1/publicip/ip"
 
@@ -56,7 +48,7 @@ class Gluetun:
         self,
         http: HttpClient,
         authorization: Callable[[], Mapping[str, bytes]],
-        port_file: Path | None = None,
+        port_file: PortFile | None = None,
     ) -> None:
         self._http = http
         self._authorization = authorization
@@ -98,20 +90,8 @@ class Gluetun:
             return None
 
     def ports_in_file(self) -> tuple[int, ...]:
-        """Read the ports from the port file: one a line; none where it is missing or empty.
-
-        A file with anything but ports in it names none: Gluetun writes it in place, so that it
-        can be read half-written.
-        """
-        if self._port_file is None:
-            return ()
-        try:
-            lines = _read_regular_file(self._port_file).split()
-        except OSError:
-            return ()
-        ports = [int(line) for line in lines if re.fullmatch(rb"[0-9]{1,5}", line)]
-        whole = len(ports) == len(lines) and all(_is_port(port) for port in ports)
-        return tuple(ports) if whole else ()
+        """Read the ports from the port file; none where there is no such file."""
+        return self._port_file.ports() if self._port_file else ()
 
     def _read_ports(
         self, response: Response, route: Route, refusals: dict[Route, int]
@@ -199,11 +179,3 @@ def basic_authorization(username: str, password: str) -> dict[str, bytes]:
 
 def _is_port(value: object) -> bool:
     return type(value) is int and 1 <= value <= 65535
-
-
-def _read_regular_file(path: Path) -> bytes:
-    """Read a small file; raises OSError for anything that is no file, such as a FIFO."""
-    with open_at_once(path) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "is no regular file", str(path))
-        return file.read(_LARGEST_PORT_FILE)
