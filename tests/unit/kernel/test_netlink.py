@@ -21,6 +21,7 @@ from qsticky.kernel.netlink import (
     Listener,
     PortSockets,
     interface,
+    listeners,
     listens,
     sockets,
 )
@@ -195,6 +196,7 @@ def test_a_listening_socket_is_found_by_its_port(
     os.fchown(server.fileno(), owner, -1)
     expected = Listener(ip_address(address), port, 0, ipv6_only, uid=owner, inode=inode_of(server))
     assert sockets(port).listeners == (expected,)
+    assert listeners(port) == (expected,)
 
 
 def test_nobody_listens_on_a_port_that_is_bound_only(opened: ExitStack) -> None:
@@ -242,6 +244,7 @@ def test_proc_tells_the_same_where_sock_diag_is_refused(
     told_by_proc = sockets(port)
     unknown = [replace(one, interface_index=None, ipv6_only=None) for one in told.listeners]
     assert sorted(told_by_proc.listeners, key=inode) == sorted(unknown, key=inode)
+    assert listeners(port) == told_by_proc.listeners
     assert sorted(told_by_proc.connections, key=str) == sorted(told.connections, key=str)
     with pytest.raises(PermissionError):
         interface("lo")
@@ -275,6 +278,13 @@ def test_one_dump_a_family_asks_for_the_sockets_of_that_port(kernel: Kernel) -> 
         request = asking.recv(1000)
         assert struct.unpack_from("=BBxx", request, 16) == (family, socket.IPPROTO_TCP)
         assert struct.unpack_from("!H", request, 24) == (PORT,)
+
+
+def test_where_only_listeners_are_wanted_the_kernel_is_asked_for_no_others(kernel: Kernel) -> None:
+    asked = kernel(message(NLMSG_DONE, status(0)))
+    assert listeners(PORT) == ()
+    for asking in asked:
+        assert struct.unpack_from("=xxxxI", asking.recv(1000), 16) == (1 << 10,)
 
 
 # --- who came in
