@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test image-test wheel-test test-newer chaos page-pictures dashboard-picture soak bench bench-compare fleet coverage lint format docs lock clean
+.PHONY: help demo test image-test wheel-test test-newer chaos page-pictures dashboard-picture soak bench bench-quick bench-compare fleet coverage lint format docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -52,6 +52,9 @@ soak: .venv/development ## 50,000 syncs, and what has grown
 
 bench: .venv/development ## speed and memory, beside their floors; bench.json has it for the next
 	$(BIN)/python -m tools.bench
+
+bench-quick: .venv/development ## what matters most of it, in two minutes; OF=FOLDER measures another checkout
+	$(BIN)/python -m tools.bench --quick $(if $(OF),--of $(OF)) $(if $(OUTPUT),--output $(OUTPUT))
 
 bench-compare: .venv/development ## the last `make bench` beside an earlier one: BASE=bench-old.json
 	$(BIN)/python -m tools.bench --compare $(BASE)

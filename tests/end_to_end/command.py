@@ -50,7 +50,8 @@ class QSticky:
 
     ``variables`` are all that it finds in its environment, but for where it serves (``port``) and
     writes its health file (``health_file``), which it gets on its own in ``folder``. At the end it
-    must stop with exit code 0 and nothing on stderr. ``headers`` go with every request to it.
+    must stop with exit code 0 and nothing on stderr. ``headers`` go with every request to it, and
+    ``command`` is what is run.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class QSticky:
             **{name: str(value) for name, value in variables.items()},
         }
         self.headers: dict[str, str] = {}
+        self.command = qsticky_command()
         self._arguments = tuple(arguments)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -74,7 +76,7 @@ class QSticky:
         """Start it; it need not be up yet when this returns."""
         with self._open("stdout") as stdout, self._open("stderr") as stderr:
             self._process = subprocess.Popen(
-                [qsticky_command(), *self._arguments],
+                [self.command, *self._arguments],
                 env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

@@ -6,15 +6,18 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from qsticky import __version__
 from tools.bench import measure
 from tools.bench.figures import Figure, compare, document, table
+from tools.bench.looks import looks
+from tools.bench.stage import QUICK, Plan, qbittorrent_name
 
-BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
+BENCHES: dict[str, Callable[[Plan], Iterator[Figure]]] = {
     "memory": measure.memory,
     "cpu": measure.cpu,
     "rest": measure.rest,
@@ -24,7 +27,10 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "requests": measure.requests,
     "scrape": measure.scrape,
     "soak": measure.soak,
+    "looks": looks,
 }
+OF_THIS_CHECKOUT = {"soak", "looks"}
+QUICK_ONES = ["memory", "start", "healthcheck", "reaction", "requests"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("benches", nargs="*", metavar="BENCH", help=f"of {', '.join(BENCHES)}")
     parser.add_argument("--output", type=Path, default=Path("bench.json"))
     parser.add_argument("--compare", type=Path, metavar="BASE", help="with an earlier run's JSON")
+    parser.add_argument("--quick", action="store_true", help="what matters most, in fewer runs")
+    parser.add_argument("--of", type=Path, metavar="FOLDER", help="another checkout with a .venv")
     wanted = parser.parse_args(arguments)
     if wanted.compare:
         base, now = (json.loads(path.read_text()) for path in (wanted.compare, wanted.output))
@@ -40,23 +48,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if unknown := set(wanted.benches) - BENCHES.keys():
         parser.error(f"there is no {', '.join(sorted(unknown))}")
+    plan, benches = Plan(), wanted.benches or [*BENCHES]
+    if wanted.quick:
+        plan, benches = QUICK, wanted.benches or QUICK_ONES
+    if wanted.of:
+        plan = replace(plan, python=str(wanted.of.absolute() / ".venv/bin/python"))
+        benches = [name for name in benches if name not in OF_THIS_CHECKOUT]
+    machine = _machine(plan)
     figures: list[Figure] = []
-    for name in wanted.benches or BENCHES:
-        for figure in BENCHES[name]():
+    for name in benches:
+        for figure in BENCHES[name](plan):
             figures.append(figure)
             print("  ".join(filter(None, figure.row())), file=sys.stderr, flush=True)
-            wanted.output.write_text(json.dumps(document(_machine(), figures), indent=2) + "\n")
-    print(f"{_machine()}\n\n{table([figure.row() for figure in figures])}")
+            wanted.output.write_text(json.dumps(document(machine, figures), indent=2) + "\n")
+    print(f"{machine}\n\n{table([figure.row() for figure in figures])}")
     return 0
 
 
-def _machine() -> str:
+def _machine(plan: Plan) -> str:
     cpu = next(
         (line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.machine(),
     )
+    name = subprocess.run([plan.command, "--version"], capture_output=True, text=True, check=True)
     return (
-        f"qSticky {__version__}, Python {platform.python_version()}, {measure.qbittorrent_name()}, "
+        f"{name.stdout.strip()}, Python {platform.python_version()}, {qbittorrent_name()}, "
         f"{os.cpu_count()} cores of {cpu.partition(': ')[2] or cpu}"
     )
 

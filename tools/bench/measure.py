@@ -10,14 +10,11 @@ import http.client
 import json
 import math
 import os
-import shutil
+import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -25,20 +22,18 @@ from tempfile import TemporaryDirectory
 
 import requests as bare
 
-from qsticky.demo.gluetun_simulator import PORT_ROUTE, GluetunSimulator
+from qsticky.demo.gluetun_simulator import PORT_ROUTE, PUBLIC_IP_ROUTE, GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
-from qsticky.kernel import netlink
 from tests.end_to_end.command import QSticky
-from tests.real import RealQBittorrent, free_port, wait_until
+from tests.real import free_port, wait_until
+from tools.bench import floor as floor_
 from tools.bench.figures import Figure
+from tools.bench.stage import Plan, Stage, stage
 from tools.chaos.soak import Soak
 
 MIB = 1024 * 1024
-ROUNDS = 5
 SYNCS = 100
 SOAK_SYNCS = 100_000
-STARTS = 40
-REACTIONS = 100
 PACE = 1.0
 PACED_SYNCS = 20
 REST = 10.0
@@ -47,74 +42,20 @@ SCRAPES = 60
 SCRAPE_EVERY = 0.2
 
 
-@dataclass
-class Stage:
-    """Both services, and a running daemon's folder and variables."""
-
-    gluetun: GluetunSimulator
-    qbittorrent: QBittorrentSimulator | RealQBittorrent
-    folder: Path
-    variables: dict[str, object]
-
-    def daemon(self, **others: object) -> QSticky:
-        """Make a daemon of its own folder, not yet started."""
-        folder = self.folder / f"daemon-{len(list(self.folder.iterdir()))}"
-        folder.mkdir()
-        return QSticky(folder, self.variables | others)
-
-
-@contextmanager
-def stage(*, real: bool) -> Iterator[Stage]:
-    """Set both services up; a real qBittorrent where that is asked for and there is one."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory()))
-        # Without the public address's route, a sync is three requests, as it is beside a VPN.
-        gluetun = stack.enter_context(GluetunSimulator(ports=[free_port()], routes={PORT_ROUTE}))
-        qbittorrent: QBittorrentSimulator | RealQBittorrent
-        if real and shutil.which("qbittorrent-nox"):
-            (folder / "profile").mkdir()
-            qbittorrent = RealQBittorrent(folder / "profile", listen_port=gluetun.ports[0])
-        else:
-            qbittorrent = QBittorrentSimulator(listen_port=gluetun.ports[0])
-        stack.enter_context(qbittorrent)
-        variables: dict[str, object] = {
-            "GLUETUN_HOST": "127.0.0.1",
-            "GLUETUN_PORT": gluetun.port,
-            "GLUETUN_AUTH_TYPE": "none",
-            "QBITTORRENT_HOST": "127.0.0.1",
-            "QBITTORRENT_PORT": qbittorrent.port,
-            "VPN_INTERFACE": "absent0",
-            "CHECK_INTERVAL": 3600,
-        }
-        yield Stage(gluetun, qbittorrent, folder, variables)
-
-
-def qbittorrent_name() -> str:
-    """Name the qBittorrent that is measured with."""
-    program = shutil.which("qbittorrent-nox")
-    if program is None:
-        return "a simulated qBittorrent"
-    environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
-    printed = subprocess.run(
-        [program, "--version"], env=environment, capture_output=True, text=True, check=True
-    ).stdout
-    return printed.strip()
-
-
-def memory() -> Iterator[Figure]:
+def memory(plan: Plan) -> Iterator[Figure]:
     """Measure the resident memory of a daemon that has nothing to do any more."""
     values, floor = [], []
-    for _ in range(ROUNDS):
-        floor.append(int(_floor("imports")) * os.sysconf("SC_PAGE_SIZE") / MIB)
-        with stage(real=True) as scene, scene.daemon() as daemon:
+    for _ in range(plan.rounds):
+        floor.append(int(_floor(plan, "imports")) * os.sysconf("SC_PAGE_SIZE") / MIB)
+        with stage(plan, real=True) as scene, scene.daemon() as daemon:
             daemon.wait_for("synced")
             for _ in range(SYNCS):
                 daemon.sync()
             values.append(daemon.metrics()["process_resident_memory_bytes"] / MIB)
-    yield Figure(f"memory, idle after {SYNCS} syncs", "MiB", values, floor, 1.08, 35)
+    yield Figure(f"memory, idle after {SYNCS} syncs", "MiB", values, floor, 1.05, 35)
 
 
-def soak() -> Iterator[Figure]:
+def soak(_: Plan) -> Iterator[Figure]:
     """Measure what very many syncs add to the memory; anything else that grows is an error."""
     with TemporaryDirectory() as folder:
         summary = Soak(Path(folder), within=3600, warm_up=SYNCS).run(SOAK_SYNCS)
@@ -124,13 +65,15 @@ def soak() -> Iterator[Figure]:
     yield Figure(f"memory after {SOAK_SYNCS} syncs", "MiB", values, floor, 1.02)
 
 
-def cpu() -> Iterator[Figure]:
+def cpu(plan: Plan) -> Iterator[Figure]:
     """Measure a sync's CPU time, and beside it that of its bare requests, at the same pace."""
     values, floor = [], []
-    with stage(real=True) as scene, stage(real=True) as beside:
+    with stage(plan, real=True) as scene, stage(plan, real=True) as beside:
         urls = (beside.gluetun.url, f"http://127.0.0.1:{beside.qbittorrent.port}")
-        for _ in range(ROUNDS):
-            with _floor_process("exchanges", *urls, str(PACED_SYNCS), str(PACE)) as bare_requests:
+        for _ in range(plan.rounds):
+            with _floor_process(
+                plan, "exchanges", *urls, str(PACED_SYNCS), str(PACE)
+            ) as bare_requests:
                 with scene.daemon(CHECK_INTERVAL=PACE) as daemon:
                     daemon.wait_for("synced")
                     values.append(_cpu_of_a_sync(daemon, scene.gluetun))
@@ -138,64 +81,66 @@ def cpu() -> Iterator[Figure]:
     yield Figure("CPU per sync", "ms", values, floor, 1.4)
 
 
-def rest() -> Iterator[Figure]:
+def rest(plan: Plan) -> Iterator[Figure]:
     """Measure the CPU time of a minute in which no sync is due and nobody asks anything."""
     values = []
-    with stage(real=False) as scene, scene.daemon() as daemon:
+    with stage(plan, real=False) as scene, scene.daemon() as daemon:
         daemon.wait_for("synced")
-        for _ in range(ROUNDS):
+        for _ in range(plan.rounds):
             began = _cpu_seconds(daemon.pid)
             time.sleep(REST)
             values.append((_cpu_seconds(daemon.pid) - began) * 60 / REST * 1000)
     yield Figure("CPU in a minute without a sync", "ms", values)
 
 
-def start() -> Iterator[Figure]:
+def start(plan: Plan) -> Iterator[Figure]:
     """Measure the time from the start of the process to a health file that says synced."""
     values, floor = [], []
-    with stage(real=True) as scene:
-        for _ in range(STARTS):
-            floor.append(_wall(_floor, "imports"))
+    with stage(plan, real=True) as scene:
+        for _ in range(plan.starts):
+            floor.append(_wall(_floor, plan, "imports"))
             daemon = scene.daemon()
             try:
                 values.append(_wall(_start_to_synced, daemon))
             finally:
                 daemon.stop()
-    yield Figure("start to first verified sync", "ms", values, floor, 1.5)
+    yield Figure("start to first verified sync", "ms", values, floor, 1.35)
 
 
-def healthcheck() -> Iterator[Figure]:
+def healthcheck(plan: Plan) -> Iterator[Figure]:
     """Measure one health check, wall and CPU time, beside an interpreter that imports json."""
     walls: tuple[list[float], list[float]] = ([], [])
     cpus: tuple[list[float], list[float]] = ([], [])
-    with stage(real=False) as scene, scene.daemon() as daemon:
+    with stage(plan, real=False) as scene, scene.daemon() as daemon:
         daemon.wait_for("synced")
-        check = [sys.executable, "-m", "qsticky", "healthcheck"]
-        for _ in range(STARTS * 2):
-            for index, command in enumerate((check, [sys.executable, "-c", "import json"])):
+        # -P, so that the package is that of its own checkout and not of the folder this runs in.
+        bare_python = [plan.python, "-P", "-c", "import json"]
+        check = [plan.python, "-P", "-m", "qsticky", "healthcheck"]
+        for _ in range(plan.health_checks):
+            for index, command in enumerate((check, bare_python)):
                 began = time.perf_counter()
                 child = os.posix_spawn(command[0], command, daemon.environment, file_actions=_QUIET)
                 _, status, used = os.wait4(child, 0)
                 assert status == 0, command
                 walls[index].append((time.perf_counter() - began) * 1000)
                 cpus[index].append((used.ru_utime + used.ru_stime) * 1000)
-    yield Figure("health check, wall", "ms", *walls, 1.3)
-    yield Figure("health check, CPU", "ms", *cpus, 1.3)
+    yield Figure("health check, wall", "ms", *walls, 1.2)
+    yield Figure("health check, CPU", "ms", *cpus, 1.2)
 
 
-def reaction() -> Iterator[Figure]:
+def reaction(plan: Plan) -> Iterator[Figure]:
     """Measure the time from a changed port to the socket that listens on it."""
     for name in ("port file written", "POST /-/sync"):
         values: list[list[float]] = []
         floor: list[list[float]] = []
         trigger: Callable[[], object]
-        with stage(real=True) as scene:
+        with stage(plan, real=True) as scene:
             file = scene.folder / "forwarded_port"
             file.touch()
             with scene.daemon(GLUETUN_PORT_FILE=file) as daemon, bare.Session() as session:
                 daemon.wait_for("synced")
-                for count in range(ROUNDS * REACTIONS):
-                    if count % REACTIONS == 0:
+                for count in range(plan.rounds * plan.reactions):
+                    if count % plan.reactions == 0:
                         values.append([])
                         floor.append([])
                     floor[-1].append(_wall(_bare_change, session, scene))
@@ -208,36 +153,29 @@ def reaction() -> Iterator[Figure]:
                     values[-1].append(_wall(_until_listening, scene, trigger, port))
                     daemon.wait_for_port(port)
         medians, floors = [*map(median, values)], [*map(median, floor)]
-        yield Figure(f"{name}, to the open socket", "ms", medians, floors, most=30)
+        yield Figure(f"{name}, to the open socket", "ms", medians, floors, 1.4, 30)
         yield Figure(f"{name}, p99", "ms", [*map(_p99, values)], [*map(_p99, floor)], most=60)
 
 
-def requests() -> Iterator[Figure]:
+def requests(plan: Plan) -> Iterator[Figure]:
     """Count what a sync asks when nothing changed, and on how many connections."""
-    with stage(real=False) as scene, scene.daemon() as daemon:
-        daemon.wait_for("synced")
-        daemon.sync()
-        before = daemon.metrics()
-        for _ in range(SYNCS):
-            daemon.sync()
-        after = daemon.metrics()
-        spent = {name: after[name] - before[name] for name in before}
-        asked = sum(n for name, n in spent.items() if name.startswith("qsticky_api_requests_total"))
-        yield Figure("requests per sync", "", [asked / SYNCS], most=3)
-        logins = spent["qsticky_qbittorrent_logins_total"]
+    with stage(plan, real=False, routes=(PORT_ROUTE, PUBLIC_IP_ROUTE)) as scene:
+        asked, _, _ = _asked(scene)
+        yield Figure("requests per sync, with the public address", "", [asked], most=4)
+    with stage(plan, real=False) as scene:
+        asked, logins, opened = _asked(scene)
+        yield Figure("requests per sync", "", [asked], most=3)
         yield Figure(f"logins in {SYNCS} syncs", "", [logins], most=0)
-        assert isinstance(scene.qbittorrent, QBittorrentSimulator)
-        opened = scene.gluetun.accepted + scene.qbittorrent.accepted
         yield Figure(f"connections opened for {SYNCS} syncs", "", [opened], most=2)
 
 
-def scrape() -> Iterator[Figure]:
+def scrape(plan: Plan) -> Iterator[Figure]:
     """Measure scrapes by several clients at once, and the syncs meanwhile and without them."""
-    with stage(real=False) as scene, scene.daemon(CHECK_INTERVAL=1) as daemon:
+    with stage(plan, real=False) as scene, scene.daemon(CHECK_INTERVAL=1) as daemon:
         daemon.wait_for("synced")
         took: list[list[float]] = []
         alone, meanwhile = [], []
-        for _ in range(ROUNDS):
+        for _ in range(plan.rounds):
             alone.append(_sync_milliseconds(daemon, lambda: time.sleep(SCRAPES * SCRAPE_EVERY)))
             meanwhile.append(_sync_milliseconds(daemon, lambda: took.append(_scrapes(daemon.port))))
     yield Figure(f"scrape, {CLIENTS} clients at once, p99", "ms", [*map(_p99, took)], most=20)
@@ -247,13 +185,29 @@ def scrape() -> Iterator[Figure]:
 _QUIET = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
 
 
-def _floor(*arguments: str) -> str:
-    with _floor_process(*arguments) as process:
+def _asked(scene: Stage) -> tuple[float, float, int]:
+    """Count the requests of a sync, and the logins and connections of all of them."""
+    with scene.daemon() as daemon:
+        daemon.wait_for("synced")
+        daemon.sync()
+        before = daemon.metrics()
+        for _ in range(SYNCS):
+            daemon.sync()
+        after = daemon.metrics()
+    spent = {name: after[name] - before[name] for name in before}
+    asked = sum(n for name, n in spent.items() if name.startswith("qsticky_api_requests_total"))
+    assert isinstance(scene.qbittorrent, QBittorrentSimulator)
+    opened = scene.gluetun.accepted + scene.qbittorrent.accepted
+    return asked / SYNCS, spent["qsticky_qbittorrent_logins_total"], opened
+
+
+def _floor(plan: Plan, *arguments: str) -> str:
+    with _floor_process(plan, *arguments) as process:
         return _printed(process)
 
 
-def _floor_process(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tools.bench.floor", *arguments]
+def _floor_process(plan: Plan, *arguments: str) -> subprocess.Popen[str]:
+    command = [plan.python, floor_.__file__, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -314,13 +268,19 @@ def _until_listening(scene: Stage, trigger: Callable[[], object], port: int) -> 
     trigger()
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        if isinstance(scene.qbittorrent, RealQBittorrent):
-            if netlink.listeners(port):
+        if isinstance(scene.qbittorrent, QBittorrentSimulator):
+            if scene.qbittorrent.listen_port == port:
                 return
-        elif scene.qbittorrent.listen_port == port:
+        elif _takes_a_connection(port):
             return
         time.sleep(0.0005)
     raise AssertionError(f"nothing listens on {port} after 10 s")
+
+
+def _takes_a_connection(port: int) -> bool:
+    """Whether a socket listens: qBittorrent opens one for each address, the loopback's too."""
+    with socket.socket() as peer:
+        return peer.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _sync_milliseconds(daemon: QSticky, meanwhile: Callable[[], object]) -> float:
