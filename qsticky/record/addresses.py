@@ -1,0 +1,148 @@
+"""The addresses of NOTIFY_URLS: what Apprise makes of them, and how it is kept in bounds.
+
+An address is a secret: it is told by its number, and its scheme where it has one. Apprise costs
+16 MiB, so it is imported only once there is an address.
+"""
+
+import io
+import logging
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import requests
+import urllib3
+
+from qsticky import HOME
+from qsticky.errors import ConfigurationError
+from qsticky.record.messages import Message, Occasion
+
+if TYPE_CHECKING:
+    from apprise import AppriseAsset, NotifyBase
+
+LARGEST_ANSWER = 64 * 1024
+_SCHEME = re.compile(r"([a-z][a-z0-9]{0,19})://", re.IGNORECASE)
+SILENCED = ("apprise", "urllib3", "requests_oauthlib", "oauthlib")
+_SEVERITIES = {
+    Occasion.FAILING: "failure",
+    Occasion.RECOVERED: "success",
+    Occasion.VPN_RESTARTED: "warning",
+}
+
+
+class Address:
+    """One address: `label` is how people are told of it."""
+
+    def __init__(self, label: str, service: "NotifyBase") -> None:
+        self.label = label
+        self._service = service
+        # Those that people put into a `json://` address of theirs, as in `?:name=value`.
+        self._own_fields: Mapping[str, object] = dict(getattr(service, "payload_extras", {}))
+
+    def send(self, message: Message) -> bool:
+        """Send a message and tell whether it was taken.
+
+        Raises whatever Apprise does. Its text may have the address in it: never print it.
+        """
+        from apprise.plugins.custom_json import NotifyJSON
+
+        service = self._service
+        if isinstance(service, NotifyJSON):
+            service.payload_extras = {**message.facts, **self._own_fields}
+        # The service's own method: Apprise's sends from a pool whose threads hold up an exit.
+        taken = service.notify(
+            title=message.title,
+            body=message.body,
+            notify_type=_SEVERITIES.get(message.occasion, "info"),
+            body_format="text",
+        )
+        return bool(taken)
+
+
+def parse(urls: str) -> tuple[Address, ...]:
+    """Make the addresses of NOTIFY_URLS, which blanks and line breaks separate.
+
+    Raises `ConfigurationError` with each address that no service is known for, and where qSticky
+    was installed without Apprise.
+    """
+    if not urls.split():
+        return ()
+    try:
+        import apprise
+    except ImportError:
+        raise ConfigurationError(
+            ["NOTIFY_URLS: Apprise is not installed; install it: pip install 'qsticky[notify]'"]
+        ) from None
+    _silence()
+    _bound_requests()
+    asset = _asset()
+    addresses, mistakes = [], []
+    for number, url in enumerate(urls.split(), 1):
+        label = _label(number, url)
+        service = apprise.Apprise.instantiate(url, asset=asset)
+        if service is None:
+            mistakes.append(
+                f"NOTIFY_URLS: {label} is not one that Apprise can send to; write it as "
+                "docs/notify.md shows for its service"
+            )
+        else:
+            addresses.append(Address(label, service))
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    return tuple(addresses)
+
+
+def _label(number: int, url: str) -> str:
+    scheme = _SCHEME.match(url)
+    return f"address {number} ({scheme[1].lower()})" if scheme else f"address {number}"
+
+
+def _asset() -> "AppriseAsset":
+    """Make Apprise's settings: our name, nothing stored or generated, no threads, no redirects."""
+    from apprise import AppriseAsset, PersistentStoreMode
+
+    return AppriseAsset(
+        app_id="qSticky",
+        app_desc="qSticky",
+        app_url=HOME,
+        image_url_mask="",
+        image_url_logo="",
+        image_path_mask=False,
+        async_mode=False,
+        http_redirects=False,
+        pgp_autogen=False,
+        pem_autogen=False,
+        storage_mode=PersistentStoreMode.MEMORY,
+    )
+
+
+def _silence() -> None:
+    """Have nothing logged of what a notification goes through: it has addresses in it."""
+    for name in SILENCED:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    urllib3.disable_warnings()  # of a certificate that is not verified, with the host's name
+
+
+def _bound_requests() -> None:
+    """Bound what `requests.post` and its like take, which Apprise's services all use.
+
+    They have no setting for it. The clients of Gluetun and qBittorrent have sessions of their
+    own, so this is Apprise's alone.
+    """
+    requests.sessions.Session = _BoundedSession  # type: ignore[misc]
+
+
+class _BoundedSession(requests.Session):
+    """Follows no redirect, and takes no answer of more than `LARGEST_ANSWER` bytes."""
+
+    def get_redirect_target(self, _: requests.Response) -> None:
+        return None
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        answer = super().send(request, **options | {"stream": True})
+        with answer.raw as raw:
+            body = raw.read(LARGEST_ANSWER + 1, decode_content=True)
+        if len(body) > LARGEST_ANSWER:
+            raise requests.RequestException("the answer is too long")
+        answer.raw = io.BytesIO(body)
+        return answer

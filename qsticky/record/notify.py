@@ -1,0 +1,117 @@
+"""Which notifications the reports are worth, and the command that sends a test."""
+
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from qsticky.clock import Clock, SystemClock
+from qsticky.errors import ConfigurationError
+from qsticky.record import addresses, messages
+from qsticky.record.delivery import Attempt, Delivery
+from qsticky.record.messages import Message, Occasion
+from qsticky.sync.report import Status, SyncReport
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A failure that lasts: since when, and whether its message was handed over."""
+
+    began: float
+    began_wall: float
+    handed_over: bool
+
+
+class Notifier:
+    """Tells of failures that lasted `after` seconds, of their end, and of what else `on` names.
+
+    Nothing here waits for anybody: `delivery` sends on threads of its own.
+    """
+
+    def __init__(
+        self, delivery: Delivery, *, after: float, on: Collection[str], clock: Clock
+    ) -> None:
+        self._delivery = delivery
+        self._after = after
+        self._on = frozenset(on)
+        self._clock = clock
+        self._failure: _Failure | None = None
+
+    def record(self, report: SyncReport) -> None:
+        """Tell what is new in a report."""
+        if report.change and report.change.verified:
+            self._tell(messages.port_changed(report))
+        if report.vpn_restarts:
+            self._tell(messages.vpn_restarted(report))
+        if report.status is Status.FAILING:
+            self._record_failure(report)
+        elif report.status is Status.SYNCED:
+            self._record_success(report)
+        elif report.status is Status.WAITING:
+            self._hold_back()
+
+    def _record_failure(self, report: SyncReport) -> None:
+        """Hand the message over for when the failure has lasted; until then with the newest words.
+
+        From then on another reason is no new message.
+        """
+        failure = self._failure or _Failure(self._clock.monotonic(), self._clock.now(), False)
+        left = self._left(failure)
+        if left or not failure.handed_over:
+            self._tell(messages.failing(report, failure.began_wall), after=left)
+        self._failure = replace(failure, handed_over=True)
+
+    def _record_success(self, report: SyncReport) -> None:
+        failure, self._failure = self._failure, None
+        if failure is None:
+            return
+        self._delivery.withdraw(Occasion.FAILING.subject)
+        if failure.handed_over and not self._left(failure):
+            lasted = self._clock.monotonic() - failure.began
+            self._tell(messages.recovered(report, failure.began_wall, lasted))
+
+    def _hold_back(self) -> None:
+        """Tell of a failure that has not yet lasted only if it is one again after the waiting."""
+        failure = self._failure
+        if failure and failure.handed_over and self._left(failure):
+            self._delivery.withdraw(Occasion.FAILING.subject)
+            self._failure = replace(failure, handed_over=False)
+
+    def _left(self, failure: _Failure) -> float:
+        """Return the seconds until a failure has lasted; 0 once it has."""
+        return max(0.0, failure.began + self._after - self._clock.monotonic())
+
+    def _tell(self, message: Message, after: float = 0.0) -> None:
+        if message.occasion in self._on:
+            self._delivery.put(message, after)
+
+
+def main(urls: str) -> int:
+    """Send a test message to the addresses of NOTIFY_URLS, and print what each made of it.
+
+    Returns the exit code: 0 when all took it, 1 when one did not, 2 for a mistake in NOTIFY_URLS.
+    """
+    try:
+        recipients = addresses.parse(urls)
+    except ConfigurationError as error:
+        for mistake in error.mistakes:
+            print(f"qsticky: {mistake}", file=sys.stderr)
+        return 2
+    if not recipients:
+        print(
+            "qsticky: NOTIFY_URLS is not set; set it to the addresses to send to, and see "
+            "docs/notify.md for how they are written",
+            file=sys.stderr,
+        )
+        return 2
+    clock = SystemClock()
+    attempts = [Attempt(each, messages.test(), clock.monotonic()) for each in recipients]
+    for recipient, attempt in zip(recipients, attempts, strict=True):
+        attempt.wait(attempt.deadline - clock.monotonic())
+        print(f"{recipient.label}: {attempt.outcome()}", flush=True)
+    if all(attempt.result is True for attempt in attempts):
+        return 0
+    print(
+        "Check what was not taken against docs/notify.md, and that its service can be reached "
+        "from here, which is through the VPN"
+    )
+    return 1

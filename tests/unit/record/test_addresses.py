@@ -1,0 +1,352 @@
+"""Addresses of NOTIFY_URLS, against servers on loopback: what arrives, what bounds them."""
+
+import base64
+import itertools
+import json
+import logging
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from email import message_from_bytes, policy
+from typing import Any
+
+import pytest
+import requests
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from qsticky.errors import ConfigurationError, Reason
+from qsticky.record import addresses, messages, notify
+from qsticky.record.addresses import LARGEST_ANSWER, Address
+from qsticky.sync.report import PortChange
+from tests.real import free_port
+from tests.reports import failing, synced
+from tests.unit.conftest import LONG, Certificates, Serve, answering, read_request
+
+SECRET = "s3cr3tt0ken"
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+FAILING = messages.failing(failing(Reason.NOT_LISTENING, "Nothing listens; restart it"), began=0.0)
+CHANGED = messages.port_changed(synced(change=PortChange(50001, 51218, verified=True)))
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take back what Apprise's bounds change in the process, and what its environment has."""
+    monkeypatch.setattr(requests.sessions, "Session", requests.sessions.Session)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    levels = {name: logging.getLogger(name).level for name in addresses.SILENCED}
+    yield
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_printed(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> Iterator[None]:
+    """Whatever happens, no output and no log line has anything of the address in it."""
+    caplog.set_level(logging.WARNING)
+    yield
+    lines = map(logging.Formatter().format, caplog.get_records("call"))
+    printed = "\n".join([*capsys.readouterr(), *lines])
+    assert SECRET not in printed
+    assert "127.0.0.1" not in printed
+
+
+def only(url: str) -> Address:
+    (address,) = addresses.parse(url)
+    return address
+
+
+class Caught:
+    """A service that takes a request, and keeps its head and its body."""
+
+    def __init__(self, answer: bytes = OK) -> None:
+        self.answer = answer
+        self.head = b""
+        self.body = b""
+
+    def __call__(self, connection: socket.socket) -> None:
+        self.head, _, self.body = read_request(connection).partition(b"\r\n\r\n")
+        length = next(
+            int(line.split(b":")[1])
+            for line in self.head.lower().splitlines()
+            if line.startswith(b"content-length")
+        )
+        while len(self.body) < length:
+            self.body += connection.recv(65536)
+        connection.sendall(self.answer)
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+
+def test_a_webhook_gets_the_facts_as_fields_of_its_document(serve: Serve) -> None:
+    caught = Caught()
+    url = f"json://127.0.0.1:{serve(caught).port}/{SECRET}?:name=films"
+    assert only(url).send(CHANGED)
+    assert caught.head.startswith(f"POST /{SECRET} HTTP/1.1".encode())
+    assert caught.document["title"] == "qSticky: port 51218"
+    assert caught.document["message"] == "Successfully updated port to 51218; it was 50001"
+    assert caught.document["name"] == "films"
+    assert {name: caught.document[name] for name in CHANGED.facts} == CHANGED.facts
+
+
+def test_ntfy_gets_the_title_and_the_sentence(serve: Serve) -> None:
+    caught = Caught()
+    assert only(f"ntfy://user:{SECRET}@127.0.0.1:{serve(caught).port}/topic").send(FAILING)
+    assert caught.document == {"topic": "topic", "title": FAILING.title, "message": FAILING.body}
+    assert base64.b64encode(f"user:{SECRET}".encode()) in caught.head
+
+
+def test_gotify_gets_the_title_and_the_sentence(serve: Serve) -> None:
+    caught = Caught()
+    assert only(f"gotify://127.0.0.1:{serve(caught).port}/{SECRET}").send(FAILING)
+    assert (caught.document["title"], caught.document["message"]) == (FAILING.title, FAILING.body)
+    assert f"X-Gotify-Key: {SECRET}".encode() in caught.head
+
+
+def test_home_assistant_gets_the_title_and_the_sentence(serve: Serve) -> None:
+    caught = Caught()
+    assert only(f"hassio://127.0.0.1:{serve(caught).port}/{SECRET}").send(FAILING)
+    assert (caught.document["title"], caught.document["message"]) == (FAILING.title, FAILING.body)
+    assert b"POST /api/services/persistent_notification/create" in caught.head
+
+
+class Mailbox:
+    """Takes mail from who logs in with the password."""
+
+    def __init__(self) -> None:
+        self.mails: list[bytes] = []
+
+    def password(self, *given: Any) -> AuthResult:
+        login = given[4]
+        assert isinstance(login, LoginPassword)
+        return AuthResult(success=login.password == SECRET.encode())
+
+    async def handle_DATA(self, _: SMTP, __: Session, mail: Envelope) -> str:  # noqa: N802
+        assert isinstance(mail.content, bytes)
+        self.mails.append(mail.content)
+        return "250 taken"
+
+
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_mail_arrives_with_the_sentence_as_it_is() -> None:
+    box = Mailbox()
+    controller = Controller(
+        box,
+        "127.0.0.1",
+        free_port(),
+        authenticator=box.password,
+        auth_require_tls=False,
+        auth_required=True,
+    )
+    controller.start()
+    try:
+        where = f"127.0.0.1:{controller.port}"
+        url = f"mailto://user:{SECRET}@{where}?from=q@example.com&to=me@example.com"
+        sentence = "qBittorrent said <b>no</b> & left; restart it"
+        message = messages.failing(failing(Reason.NOT_LISTENING, sentence), began=0.0)
+        assert only(url).send(message)
+    finally:
+        controller.stop()
+    mail = message_from_bytes(box.mails[0], policy=policy.default)
+    assert mail["Subject"] == FAILING.title
+    text = mail.get_body(("plain",))
+    assert text is not None
+    assert text.get_content().strip() == sentence
+
+
+def test_a_service_that_refuses_the_connection_did_not_take_it() -> None:
+    assert not only(f"json://127.0.0.1:{free_port()}/{SECRET}").send(FAILING)
+
+
+def test_a_service_that_answers_500_did_not_take_it(serve: Serve) -> None:
+    answer = b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\noops"
+    assert not only(f"json://127.0.0.1:{serve(answering(answer)).port}/{SECRET}").send(FAILING)
+
+
+def test_a_service_that_never_answers_did_not_take_it(serve: Serve) -> None:
+    def hang(connection: socket.socket) -> None:
+        while connection.recv(65536):
+            pass
+
+    url = f"json://127.0.0.1:{serve(hang).port}/{SECRET}?rto=0.2"
+    assert not only(url).send(FAILING)
+
+
+def test_no_redirect_is_followed_though_the_address_asks_for_it(serve: Serve) -> None:
+    elsewhere = serve(answering(OK))
+    head = f"HTTP/1.1 307 Over there\r\nLocation: http://127.0.0.1:{elsewhere.port}/{SECRET}\r\n"
+    server = serve(answering(head.encode() + b"Content-Length: 0\r\n\r\n"))
+    assert not only(f"json://127.0.0.1:{server.port}/{SECRET}?redirect=yes").send(FAILING)
+    assert elsewhere.accepted == 0
+
+
+def endless(head: bytes, part: bytes) -> Any:
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(head)
+        while True:
+            connection.sendall(part)
+
+    return script
+
+
+ENDLESS = {
+    "body": (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536),
+    "chunks": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"8000\r\n" + b"x" * 32768 + b"\r\n",
+    ),
+    "redirect": (b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n\r\n", b"x" * 65536),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_an_endless_answer_is_not_read_on(serve: Serve, kind: str) -> None:
+    server = serve(endless(*ENDLESS[kind]))
+    assert not only(f"json://127.0.0.1:{server.port}/{SECRET}").send(FAILING)
+
+
+def test_an_answer_may_have_64_kib(serve: Serve) -> None:
+    body = b"x" * LARGEST_ANSWER
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    assert only(f"json://127.0.0.1:{serve(answering(answer)).port}/{SECRET}").send(FAILING)
+
+
+def test_an_answer_with_a_bad_header_logs_nothing(serve: Serve) -> None:
+    answer = OK.replace(b"\r\n\r\n", b"\r\nno header at all\r\n\r\n")
+    only(f"json://127.0.0.1:{serve(answering(answer)).port}/{SECRET}").send(FAILING)
+
+
+def test_https_is_verified_and_a_ca_bundle_of_the_environment_counts(
+    serve: Serve, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(answering(OK), certificates.right)
+    url = f"jsons://127.0.0.1:{server.port}/{SECRET}"
+    assert not only(url).send(FAILING)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates.ca))
+    assert only(url).send(FAILING)
+
+
+def test_an_address_that_wants_no_verification_gets_it_without_a_warning(
+    serve: Serve, certificates: Certificates
+) -> None:
+    server = serve(answering(OK), certificates.self_signed)
+    assert only(f"jsons://127.0.0.1:{server.port}/{SECRET}?verify=no").send(FAILING)
+
+
+def test_a_proxy_of_the_environment_counts(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = Caught()
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{serve(proxy).port}")
+    assert only(f"json://ntfy.example.com/{SECRET}").send(FAILING)
+    assert proxy.head.startswith(b"POST http://ntfy.example.com/")
+
+
+def test_nothing_but_apprise_has_these_bounds() -> None:
+    only("json://127.0.0.1/")
+    assert requests.Session().get_redirect_target.__func__ is (  # type: ignore[attr-defined]
+        requests.Session.get_redirect_target
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "label"),
+    [
+        (f"nosuch://{SECRET}@127.0.0.1", "address 2 (nosuch)"),
+        (f"{SECRET}", "address 2 is"),
+        (f"user:{SECRET}@127.0.0.1", "address 2 is"),
+        (f"tgram://{SECRET}", "address 2 (tgram)"),
+        (f"https://127.0.0.1/{SECRET}", "address 2 (https)"),
+        ("include://127.0.0.1", "address 2 (include)"),
+    ],
+)
+def test_an_address_of_no_service_is_a_mistake_told_by_its_number_and_scheme(
+    url: str, label: str
+) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        addresses.parse(f"json://127.0.0.1\n{url} ntfy://topic")
+    (mistake,) = raised.value.mistakes
+    assert mistake.startswith(f"NOTIFY_URLS: {label}")
+    assert SECRET not in mistake
+
+
+def test_without_the_extra_it_is_a_mistake_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'qsticky\[notify\]'"):
+        addresses.parse("json://127.0.0.1")
+
+
+def test_the_command_says_of_each_address_whether_it_was_taken(
+    serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caught = Caught()
+    good = f"json://127.0.0.1:{serve(caught).port}/{SECRET}"
+    assert notify.main(good) == 0
+    assert capsys.readouterr().out == "address 1 (json): taken\n"
+    assert caught.document["event"] == "test"
+    assert notify.main(f"{good} ntfy://127.0.0.1:{free_port()}/{SECRET}") == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[1] == "address 2 (ntfy): not taken by the service"
+
+
+def test_the_command_gives_up_who_drips(
+    serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qsticky.record.delivery.PATIENCE", 0.3)
+
+    def drip(connection: socket.socket) -> None:
+        read_request(connection)
+        for byte in itertools.chain(b"HTTP/1.1 200 OK\r\nX-Slow: ", itertools.repeat(120)):
+            connection.sendall(bytes([byte]))
+            time.sleep(0.01)
+
+    assert notify.main(f"json://127.0.0.1:{serve(drip).port}/{SECRET}") == 1
+    assert capsys.readouterr().out.startswith("address 1 (json): not answered within 0.3 s\n")
+
+
+LEFT_BEHIND = """
+import sys
+from qsticky.clock import SystemClock
+from qsticky.record import addresses, delivery, messages
+sent = delivery.Delivery(
+    addresses.parse(sys.argv[1]), clock=SystemClock(), count=print, tell=print
+)
+sent.start()
+sent.put(messages.test())
+sys.stdin.read()
+"""
+
+
+def test_one_that_hangs_never_holds_up_an_exit(serve: Serve) -> None:
+    asked = threading.Event()
+
+    def hang(connection: socket.socket) -> None:
+        read_request(connection)
+        asked.set()
+        while connection.recv(65536):
+            pass
+
+    url = f"json://127.0.0.1:{serve(hang).port}/{SECRET}?rto={LONG}"
+    with subprocess.Popen(
+        [sys.executable, "-c", LEFT_BEHIND, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert asked.wait(LONG)
+        began = time.monotonic()
+        assert process.communicate()[0] == b""
+        assert process.returncode == 0
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(("urls", "told"), [("", "NOTIFY_URLS is not set"), ("a b", "address 2")])
+def test_the_command_ends_with_2_for_a_mistake(
+    capsys: pytest.CaptureFixture[str], urls: str, told: str
+) -> None:
+    assert notify.main(urls) == 2
+    assert told in capsys.readouterr().err
