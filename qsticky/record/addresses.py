@@ -16,6 +16,7 @@ import urllib3
 from qsticky import HOME
 from qsticky.errors import ConfigurationError
 from qsticky.record.messages import Message, Occasion
+from qsticky.services.connection import Adapter, Line
 
 if TYPE_CHECKING:
     from apprise import AppriseAsset, NotifyBase
@@ -135,6 +136,13 @@ def _bound_requests() -> None:
 class _BoundedSession(requests.Session):
     """Follows no redirect, and takes no answer of more than `LARGEST_ANSWER` bytes."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        line = Line()
+        line.limit = LARGEST_ANSWER
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _BoundedAdapter(line))
+
     def get_redirect_target(self, _: requests.Response) -> None:
         return None
 
@@ -142,7 +150,16 @@ class _BoundedSession(requests.Session):
         answer = super().send(request, **options | {"stream": True})
         with answer.raw as raw:
             body = raw.read(LARGEST_ANSWER + 1, decode_content=True)
-        if len(body) > LARGEST_ANSWER:
+        if len(body) > LARGEST_ANSWER:  # unpacked
             raise requests.RequestException("the answer is too long")
         answer.raw = io.BytesIO(body)
         return answer
+
+
+class _BoundedAdapter(Adapter):
+    """Has the bounds of an answer hold behind a proxy, too."""
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> urllib3.PoolManager:
+        manager: urllib3.PoolManager = super().proxy_manager_for(*args, **options)
+        manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
+        return manager

@@ -67,13 +67,13 @@ class Connection:
     """
 
     def __init__(self, verify: bool | str) -> None:
-        self._line = line = _Line()
+        self._line = line = Line()
         self._session = session = _Session()
         session.trust_env = False
         session.verify = verify
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("http://", "https://"):
-            session.mount(scheme, _Adapter(line))
+            session.mount(scheme, Adapter(line))
         self._jobs = queue.SimpleQueue[Callable[[], None] | None]()
         self._thread: threading.Thread | None = None
         self._end = weakref.finalize(self, self._jobs.put, None)
@@ -142,7 +142,7 @@ def _work(jobs: queue.SimpleQueue[Callable[[], None] | None], session: requests.
 
 def _exchange(
     session: requests.Session,
-    line: "_Line",
+    line: "Line",
     request: requests.PreparedRequest,
     timeouts: tuple[float, float],
 ) -> Response:
@@ -200,7 +200,7 @@ class _Session(requests.Session):
         return None
 
 
-class _Line:
+class Line:
     """How far a session's connection has come, and the means to end it from another thread.
 
     `kept` tells that the last request needed no new connection; `limit` is in bytes, and
@@ -254,10 +254,10 @@ class _Line:
         return stage
 
 
-class _Adapter(HTTPAdapter):
-    """Has each connection report to a `_Line`, and each answer keep to its bounds."""
+class Adapter(HTTPAdapter):
+    """Has each connection report to a `Line`, and each answer keep to its bounds."""
 
-    def __init__(self, line: _Line) -> None:
+    def __init__(self, line: Line) -> None:
         self._line = line
         super().__init__(pool_connections=1, pool_maxsize=1)
 

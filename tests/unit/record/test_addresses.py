@@ -1,9 +1,11 @@
 """Addresses of NOTIFY_URLS, against servers on loopback: what arrives, what bounds them."""
 
 import base64
+import gzip
 import itertools
 import json
 import logging
+import re
 import socket
 import subprocess
 import sys
@@ -28,6 +30,7 @@ from tests.unit.conftest import LONG, Certificates, Serve, answering, read_reque
 
 SECRET = "s3cr3tt0ken"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+LONG_HEAD = OK.replace(b"\r\n", b"\r\nX-Long: " + b"x" * 40000 + b"\r\n", 2)
 FAILING = messages.failing(failing(Reason.NOT_LISTENING, "Nothing listens; restart it"), began=0.0)
 CHANGED = messages.port_changed(synced(change=PortChange(50001, 51218, verified=True)))
 
@@ -62,24 +65,33 @@ def only(url: str) -> Address:
     return address
 
 
+def read_whole(connection: socket.socket) -> tuple[bytes, bytes]:
+    """Read a request, and return its head and its body."""
+    head, _, body = read_request(connection).partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    while length and len(body) < int(length[1]):
+        body += connection.recv(65536)
+    return head, body
+
+
+def takes(address: Address) -> bool:
+    """Whether it takes a message; how it ends otherwise is Apprise's matter."""
+    try:
+        return address.send(FAILING)
+    except Exception:  # noqa: BLE001 - as who sends it does
+        return False
+
+
 class Caught:
     """A service that takes a request, and keeps its head and its body."""
 
-    def __init__(self, answer: bytes = OK) -> None:
-        self.answer = answer
+    def __init__(self) -> None:
         self.head = b""
         self.body = b""
 
     def __call__(self, connection: socket.socket) -> None:
-        self.head, _, self.body = read_request(connection).partition(b"\r\n\r\n")
-        length = next(
-            int(line.split(b":")[1])
-            for line in self.head.lower().splitlines()
-            if line.startswith(b"content-length")
-        )
-        while len(self.body) < length:
-            self.body += connection.recv(65536)
-        connection.sendall(self.answer)
+        self.head, self.body = read_whole(connection)
+        connection.sendall(OK)
 
     @property
     def document(self) -> Any:
@@ -204,6 +216,8 @@ ENDLESS = {
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"8000\r\n" + b"x" * 32768 + b"\r\n",
     ),
+    "head": (b"HTTP/1.1 200 OK\r\n", b"X-" + b"x" * 60000 + b": y\r\n"),
+    "line": (b"HTTP/1.1 200 ", b"x" * 65536),
     "redirect": (b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n\r\n", b"x" * 65536),
 }
 
@@ -211,7 +225,12 @@ ENDLESS = {
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_an_endless_answer_is_not_read_on(serve: Serve, kind: str) -> None:
     server = serve(endless(*ENDLESS[kind]))
-    assert not only(f"json://127.0.0.1:{server.port}/{SECRET}").send(FAILING)
+    assert not takes(only(f"json://127.0.0.1:{server.port}/{SECRET}"))
+
+
+def test_a_long_head_is_not_read_on(serve: Serve) -> None:
+    server = serve(answering(LONG_HEAD))
+    assert not takes(only(f"json://127.0.0.1:{server.port}/{SECRET}"))
 
 
 def test_an_answer_may_have_64_kib(serve: Serve) -> None:
@@ -247,6 +266,32 @@ def test_a_proxy_of_the_environment_counts(serve: Serve, monkeypatch: pytest.Mon
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{serve(proxy).port}")
     assert only(f"json://ntfy.example.com/{SECRET}").send(FAILING)
     assert proxy.head.startswith(b"POST http://ntfy.example.com/")
+
+
+def test_behind_a_proxy_https_is_verified_and_bounded_as_well(
+    serve: Serve, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [OK, LONG_HEAD]
+
+    def proxy(connection: socket.socket) -> None:
+        assert read_request(connection).startswith(b"CONNECT 127.0.0.1:443 ")
+        connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        with certificates.right.wrap_socket(connection, server_side=True) as secured:
+            read_whole(secured)
+            secured.sendall(answers.pop(0))
+
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{serve(proxy).port}")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates.ca))
+    address = only(f"jsons://127.0.0.1/{SECRET}")
+    assert address.send(FAILING)
+    assert not takes(address)
+
+
+def test_what_a_small_answer_unpacks_to_is_bounded(serve: Serve) -> None:
+    body = gzip.compress(b"x" * 16 * LARGEST_ANSWER)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+    server = serve(answering(head % len(body) + body))
+    assert not only(f"json://127.0.0.1:{server.port}/{SECRET}").send(FAILING)
 
 
 def test_nothing_but_apprise_has_these_bounds() -> None:
