@@ -25,7 +25,8 @@ ENV PATH=/opt/qsticky/bin:$PATH
 # has as source only, is compiled now rather than at each start and health check.
 RUN rm -r "$(python -c 'import ensurepip; print(*ensurepip.__path__)')" \
     && PYTHONDONTWRITEBYTECODE=1 pip uninstall --yes --root-user-action=ignore pip \
-    && python -c 'import qsticky.cli, qsticky.daemon, qsticky.healthcheck'
+    && python -c 'import qsticky.cli, qsticky.daemon, qsticky.healthcheck' \
+    && python -c 'from qsticky.record import addresses; addresses.parse("json://localhost")'
 ARG REVISION=unknown
 LABEL org.opencontainers.image.revision=${REVISION}
 ENV QSTICKY_REVISION=${REVISION} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -98,8 +98,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-annotate --no-emit-index-url --no-emit-find-links
 
 lock: ## newest versions of all dependencies into the lock files; needs uv
-	$(LOCK) --upgrade --output-file requirements.txt pyproject.toml
-	$(LOCK) --upgrade --extra notify --output-file requirements-notify.txt pyproject.toml
+	$(LOCK) --upgrade --extra notify --output-file requirements.txt pyproject.toml
 	$(LOCK) --upgrade --extra notify --group dev --output-file requirements-dev.txt pyproject.toml
 	$(LOCK) --group build --constraint requirements-dev.txt --output-file requirements-build.txt
 

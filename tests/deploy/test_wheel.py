@@ -109,7 +109,10 @@ def test_its_metadata_tells_what_it_is(metadata: Message) -> None:
     assert metadata["Version"] == qsticky.__version__
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "MIT"
-    assert names_of(metadata.get_all("Requires-Dist")) == names_of(PROJECT["dependencies"])
+    extra = PROJECT["optional-dependencies"]["notify"]
+    required = names_of(metadata.get_all("Requires-Dist"))
+    assert required == names_of([*PROJECT["dependencies"], *extra])
+    assert metadata.get_all("Provides-Extra") == ["notify"]
     classifiers = " ".join(metadata.get_all("Classifier") or ())
     pythons = re.findall(r"Python :: (3\.\d+)", classifiers)
     assert pythons == ["3.11", "3.12", "3.13", "3.14"]

@@ -69,8 +69,15 @@ def test_it_holds_what_the_lock_file_says_and_no_more(engine: Engine, image: str
     assert set(installed) == {*locked, f"qsticky=={__version__}"}
 
 
-@pytest.mark.parametrize("module", ["qsticky.healthcheck", "qsticky.daemon"])
-def test_nothing_is_left_to_compile_at_start(engine: Engine, image: str, module: str) -> None:
-    told = run(engine, image, "python", "-v", "-c", f"import {module}")
+@pytest.mark.parametrize(
+    "start",
+    [
+        "import qsticky.healthcheck",
+        "import qsticky.daemon",
+        "from qsticky.record import addresses; addresses.parse('json://localhost')",
+    ],
+)
+def test_nothing_is_left_to_compile_at_start(engine: Engine, image: str, start: str) -> None:
+    told = run(engine, image, "python", "-v", "-c", start)
     assert "matches /opt/qsticky/lib" in told
     assert re.findall(r"^# code object from (/.*\.py)$", told, re.MULTILINE) == []
