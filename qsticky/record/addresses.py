@@ -121,7 +121,6 @@ def _silence() -> None:
     """Have nothing logged of what a notification goes through: it has addresses in it."""
     for name in SILENCED:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    urllib3.disable_warnings()  # of a certificate that is not verified, with the host's name
 
 
 def _bound_requests() -> None:

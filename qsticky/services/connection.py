@@ -61,19 +61,20 @@ class Stage(Enum):
 class Connection:
     """Sends requests one after the other, on one thread, over a connection that is kept.
 
-    `verify` is whether, or with which CA bundle, a certificate is verified. Redirects are not
-    followed; proxies, CA bundles and credentials of the environment (`HTTP_PROXY`,
-    `REQUESTS_CA_BUNDLE`, `.netrc`) are ignored, and cookies are the caller's to keep.
+    `verify` is whether, or with which CA bundle, a certificate is verified; with `ipv4_only` no
+    IPv6 address is connected to. Redirects are not followed; proxies, CA bundles and credentials
+    of the environment (`HTTP_PROXY`, `REQUESTS_CA_BUNDLE`, `.netrc`) are ignored, and cookies are
+    the caller's to keep.
     """
 
-    def __init__(self, verify: bool | str) -> None:
+    def __init__(self, verify: bool | str, *, ipv4_only: bool = False) -> None:
         self._line = line = Line()
         self._session = session = _Session()
         session.trust_env = False
         session.verify = verify
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("http://", "https://"):
-            session.mount(scheme, Adapter(line))
+            session.mount(scheme, Adapter(line, ipv4_only=ipv4_only))
         self._jobs = queue.SimpleQueue[Callable[[], None] | None]()
         self._thread: threading.Thread | None = None
         self._end = weakref.finalize(self, self._jobs.put, None)
@@ -257,12 +258,15 @@ class Line:
 class Adapter(HTTPAdapter):
     """Has each connection report to a `Line`, and each answer keep to its bounds."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, *, ipv4_only: bool = False) -> None:
         self._line = line
+        # No IPv6 socket can be bound to it.
+        self._source_address = ("0.0.0.0", 0) if ipv4_only else None
         super().__init__(pool_connections=1, pool_maxsize=1)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        """Have pools make such connections."""
+        super().init_poolmanager(*args, **kwargs, source_address=self._source_address)
         line = self._line
 
         class Answer(_BoundedResponse):

@@ -17,7 +17,8 @@ from qsticky.services.connection import Stage, UnfitAnswerError, chain, find
 class Service:
     """Who is spoken to, in the words of metrics, of people and of the configuration.
 
-    `verify` is whether, or with which CA bundle, its certificate is verified.
+    `verify` is whether, or with which CA bundle, its certificate is verified. `ipv4_only` has its
+    name's IPv6 addresses left aside.
     """
 
     label: str
@@ -26,6 +27,7 @@ class Service:
     unreachable: Reason
     invalid_response: Reason
     verify: bool | str = True
+    ipv4_only: bool = False
 
     @property
     def where(self) -> str:

@@ -54,7 +54,7 @@ class HttpClient:
         self.service = service
         self._timeout = timeout
         self._observe = observe
-        self._connection = Connection(service.verify)
+        self._connection = self._connect()
 
     @contextlib.contextmanager
     def exchange(
@@ -122,8 +122,11 @@ class HttpClient:
             raise self.error(ErrorKind.INVALID_RESPONSE, problem)
         return parsed
 
+    def _connect(self) -> Connection:
+        return Connection(self.service.verify, ipv4_only=self.service.ipv4_only)
+
     def _answer(self, request: requests.Request, limit: int, patience: float | None) -> Response:
-        connection = self._connection if patience is None else Connection(self.service.verify)
+        connection = self._connection if patience is None else self._connect()
         try:
             prepared = request.prepare()  # what a session would merge into it is switched off
         except requests.RequestException as error:  # whose text has what a header holds
@@ -133,7 +136,7 @@ class HttpClient:
         except Exception as error:
             stage = connection.close()
             if connection is self._connection:
-                self._connection = Connection(self.service.verify)
+                self._connection = self._connect()
             waited = patience if patience and stage is Stage.ESTABLISHED else self._timeout
             if explained := explain(error, self.service, stage, waited):
                 raise explained from None

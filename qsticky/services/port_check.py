@@ -1,0 +1,268 @@
+"""Asks a service on the internet whether it can connect to the forwarded port, and keeps its word.
+
+Two kinds of services are in use, and both dial the address that asks: one answers `1` or `0`
+(https://portcheck.transmissionbt.com/PORT), the other a JSON object with `reachable`
+(https://ifconfig.co/port/PORT, the open-source echoip). They limit how often they are asked, and
+are down at times.
+"""
+
+import json
+import os
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from qsticky.clock import Clock
+from qsticky.errors import ErrorKind, Reason, ServiceError
+from qsticky.services.gluetun import basic_authorization
+from qsticky.services.http import HttpClient, Service, unobserved
+
+TIMEOUT = 30.0  # a service may dial for ten seconds before it calls a port closed
+APART = 60.0
+CLOSED_FOR_A_REBIND = 2
+CLOSED_FOR_GOOD = 3
+_LARGEST_ANSWER = 64 * 1024
+_PROBLEMS = {
+    ErrorKind.TIMEOUT: f"did not answer within {TIMEOUT:g} s",
+    ErrorKind.CONNECTION: "can't be reached",
+    ErrorKind.TLS: "can't be trusted: its certificate was refused, or it does not speak TLS",
+}
+_NEITHER = "answered neither 1 nor 0, nor JSON with a `reachable`"
+
+
+class CheckResult(StrEnum):
+    """What came of asking: the `result` label of `qsticky_port_checks_total`."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    ERROR = "error"
+
+
+class PortCheckError(Exception):
+    """No answer to whether the port is open; its text is the end of a sentence."""
+
+
+class OutsideService:
+    """The service of PORT_CHECK_URL, spoken to over IPv4, each time over a new connection.
+
+    Its address may have a key in it: no error tells it.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        credentials, at, host = parts.netloc.rpartition("@")
+        user, _, password = credentials.partition(":")
+        self._headers = basic_authorization(unquote(user), unquote(password)) if at else {}
+        self._path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        service = Service(
+            label="port_check",
+            name="The service of PORT_CHECK_URL",
+            url=f"{parts.scheme}://{host}",
+            unreachable=Reason.PORT_CLOSED,
+            invalid_response=Reason.PORT_CLOSED,
+            verify=_system_certificates(),
+            ipv4_only=True,  # a VPN's forwarded port is one of its IPv4 address
+        )
+        self._http = HttpClient(service, TIMEOUT, unobserved)
+
+    def is_open(self, port: int) -> bool:
+        """Ask whether the port can be connected to; raises PortCheckError without an answer."""
+        path = self._path.replace("{port}", str(port))
+        try:
+            # With patience, for the VPN may have been another one when a kept connection began.
+            with self._http.exchange(
+                "GET", path, headers=self._headers, limit=_LARGEST_ANSWER, patience=TIMEOUT
+            ) as answer:
+                if answer.status != 200:
+                    raise PortCheckError(f"answered with the status {answer.status}")
+                return _read(answer.body)
+        except ServiceError as error:
+            raise PortCheckError(_PROBLEMS.get(error.kind, _NEITHER)) from None
+
+
+def _read(body: bytes) -> bool:
+    text = body.strip()
+    if text in (b"1", b"0"):
+        return text == b"1"
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        answer = None
+    reachable = answer.get("reachable") if isinstance(answer, dict) else None
+    if not isinstance(reachable, bool):
+        raise PortCheckError(_NEITHER)
+    return reachable
+
+
+def _system_certificates() -> bool | str:
+    """Return where this system keeps its CAs' certificates; True, requests' own, if nowhere."""
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile:
+        return paths.cafile
+    return paths.capath if paths.capath and os.listdir(paths.capath) else True
+
+
+@dataclass(frozen=True)
+class PortVerdict:
+    """What the outside said of the port. `checked_at` is a moment, in monotonic seconds.
+
+    `reachable` is None until it said something. `rebind_due` tells that it said closed twice, and
+    that nothing was rebound since.
+    """
+
+    reachable: bool | None = None
+    checked_at: float | None = None
+    closed_in_a_row: int = 0
+    rebind_due: bool = False
+
+    @property
+    def closed_for_good(self) -> bool:
+        """Whether it was closed so often that no rebind helps."""
+        return self.closed_in_a_row >= CLOSED_FOR_GOOD
+
+    def then(self, *, is_open: bool, now: float) -> "PortVerdict":
+        """The verdict after one more answer."""
+        if is_open:
+            return PortVerdict(reachable=True, checked_at=now)
+        closed = self.closed_in_a_row + 1
+        due = self.rebind_due or closed == CLOSED_FOR_A_REBIND
+        return PortVerdict(False, now, closed, due)
+
+
+class PortCheck:
+    """Asks on a thread of its own, so that nobody waits: after a change or a rebind, and regularly.
+
+    `ask(port)` is `OutsideService.is_open`. It is asked only while `inside_vpn()`, for from
+    elsewhere it would be told the home's address, and judge that. Callbacks, all on that thread:
+    `changed()` when the verdict is one that a sync should see, `count(result)` for each time that
+    it was asked, `tell(sentence)` when it begins not to answer. `interval` is in seconds.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[int], bool],
+        *,
+        interval: float,
+        inside_vpn: Callable[[], bool],
+        changed: Callable[[], object],
+        count: Callable[[CheckResult], object],
+        tell: Callable[[str], object],
+        clock: Clock,
+    ) -> None:
+        self._ask = ask
+        self._interval = interval
+        self._apart = min(APART, interval)
+        self._inside_vpn = inside_vpn
+        self._changed = changed
+        self._count = count
+        self._tell = tell
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._port: int | None = None
+        self._verdict = PortVerdict()
+        self._era = 0  # an answer counts only in that in which it was asked for
+        self._asked_at = float("-inf")
+        self._due_at: float | None = None
+        self._erring = False
+
+    def start(self) -> None:
+        """Start its thread. It needs no stop: it never holds up an exit."""
+        threading.Thread(target=self._run, name="port-check", daemon=True).start()
+
+    def verdict(self) -> PortVerdict:
+        """What is known now."""
+        with self._lock:
+            return self._verdict
+
+    def pause(self) -> float | None:
+        """Return the seconds until it asks; None while there is no port to ask about."""
+        with self._lock:
+            due_at = self._due_at
+        return None if due_at is None else max(0.0, due_at - self._clock.monotonic())
+
+    def port_changed(self, port: int | None) -> None:
+        """Take in qBittorrent's port, None without one; of another one nothing is known yet."""
+        with self._lock:
+            if port == self._port:
+                return
+            self._port = port
+            self._verdict = PortVerdict()
+            self._begin_era()
+
+    def rebound(self) -> None:
+        """Take in that the listening sockets were opened anew."""
+        with self._lock:
+            self._verdict = replace(self._verdict, rebind_due=False)
+            self._begin_era()
+
+    def check_if_due(self) -> None:
+        """Ask, if it is time to."""
+        now = self._clock.monotonic()
+        with self._lock:
+            port, era = self._port, self._era
+            if port is None or self._due_at is None or self._due_at > now:
+                return
+            self._due_at = now + self._apart
+        if not self._inside_vpn():
+            return
+        self._asked_at = now
+        try:
+            is_open = self._ask(port)
+        except PortCheckError as error:
+            self._take_error(error, era)
+        else:
+            self._take(is_open, era)
+
+    def _take(self, is_open: bool, era: int) -> None:
+        self._erring = False
+        now = self._clock.monotonic()
+        with self._lock:
+            before = self._verdict
+            if era == self._era:
+                self._verdict = before.then(is_open=is_open, now=now)
+                self._schedule(now)
+            after = self._verdict
+        self._count(CheckResult.OPEN if is_open else CheckResult.CLOSED)
+        if _for_a_sync(before) != _for_a_sync(after):
+            self._changed()
+
+    def _take_error(self, error: PortCheckError, era: int) -> None:
+        with self._lock:
+            if era == self._era:
+                self._schedule(self._clock.monotonic())
+        self._count(CheckResult.ERROR)
+        if not self._erring:
+            self._tell(
+                f"The service of PORT_CHECK_URL {error}, so that what it said before still "
+                "counts; if this goes on, open its address yourself, or set another one"
+            )
+        self._erring = True
+
+    def _begin_era(self) -> None:
+        self._era += 1
+        soonest = max(self._clock.monotonic(), self._asked_at + self._apart)
+        self._due_at = None if self._port is None else soonest
+        self._wake.set()
+
+    def _schedule(self, now: float) -> None:
+        """Ask regularly, but soon while it has said closed and may have to be rebound."""
+        undecided = 0 < self._verdict.closed_in_a_row < CLOSED_FOR_GOOD
+        self._due_at = now + (self._apart if undecided else self._interval)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            self.check_if_due()
+            pause = self.pause()
+            if pause is None:
+                self._wake.wait()
+            else:
+                self._clock.wait(self._wake, pause)
+
+
+def _for_a_sync(verdict: PortVerdict) -> tuple[object, ...]:
+    return verdict.reachable, verdict.rebind_due, verdict.closed_for_good
