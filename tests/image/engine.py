@@ -29,7 +29,7 @@ class Engine:
     def __init__(self) -> None:
         if os.geteuid() != 0:
             missing("root, to start a Docker engine; `make image-test` asks sudo for it")
-        self._dockerd = require("dockerd")
+        self._dockerd = require("dockerd", "docker", "mmdebstrap")
         self._docker = require("docker")
         # Not below pytest's folder: the path of a socket has no room for that.
         self._folder = Path(tempfile.mkdtemp(prefix="qsticky-engine-"))
@@ -195,7 +195,6 @@ def build(engine: Engine) -> str:
 
     The base is Debian's Python: no image registry has to be in reach.
     """
-    require("mmdebstrap")
     made = subprocess.run(
         [ROOT / "tests/image/stand-in"], stdout=subprocess.PIPE, text=True, timeout=240, check=True
     )

@@ -15,7 +15,7 @@ from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from tests.end_to_end.command import BOUND, QSticky
 from tests.observability.dashboard import View
 from tests.observability.prometheus import Prometheus, Target
-from tests.real import free_port, wait_until
+from tests.real import free_port, require, wait_until
 
 SCRAPE_INTERVAL = 1.0
 _SCRAPED_EVERY = 0.5  # more often than Grafana is told, so that a rate always has its two samples
@@ -89,6 +89,7 @@ def play(folder: Path) -> Iterator[Story]:
     can't write its health file, is disconnected in the end and ends before the last moment. And two
     targets that are no qSticky: Prometheus itself, and ``other``, which can't be scraped.
     """
+    require("prometheus")
     ports = {name: free_port() for name in ("first", "second", "third")}
     steady = Instance(folder / "steady", free_port())
     troubled = Instance(folder / "troubled", ports["first"], VPN_INTERFACE="lo")

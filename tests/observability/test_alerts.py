@@ -178,6 +178,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
 
     One Prometheus scrapes them all; another begins without a target.
     """
+    require("prometheus")
     folder = tmp_path_factory.mktemp("alerts")
     rules = folder / "quickened.yml"
     write_rules(rules, quickened(FACTOR).values())

@@ -289,18 +289,25 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
+def alertmanager_program() -> str:
+    """The program of Alertmanager, which Debian calls otherwise; Prometheus is there too."""
+    require("prometheus")
+    return shutil.which("prometheus-alertmanager") or require("alertmanager")
+
+
+@pytest.fixture
 def alertmanager(
-    container: Mapping[str, Path], receiver: Receiver, tmp_path: Path
+    alertmanager_program: str, container: Mapping[str, Path], receiver: Receiver, tmp_path: Path
 ) -> Iterator[str]:
     """An Alertmanager with the shipped file, the webhook's URL and the first wait being others."""
-    program = shutil.which("prometheus-alertmanager") or require("alertmanager")
     shipped = (container["alertmanager"] / "etc/alertmanager/alertmanager.yml").read_text()
     replaced = shipped.replace("http://webhook.example/alerts", receiver.url)
     assert replaced != shipped
     file = tmp_path / "alertmanager.yml"
     file.write_text(re.sub(r"(group_wait): \w+", r"\1: 1s", replaced))
     address = f"127.0.0.1:{free_port()}"
-    command = [program, f"--config.file={file}", f"--storage.path={tmp_path / 'alertmanager'}"]
+    command = [alertmanager_program, f"--config.file={file}"]
+    command += [f"--storage.path={tmp_path / 'alertmanager'}"]
     command += [f"--web.listen-address={address}", "--cluster.listen-address="]
     with (tmp_path / "alertmanager.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -318,8 +325,8 @@ def qsticky(tmp_path: Path) -> Iterator[QSticky]:
 
 def test_an_alert_goes_all_the_way_from_the_daemon_to_the_receiver(
     container: Mapping[str, Path],
-    qsticky: QSticky,
     alertmanager: str,
+    qsticky: QSticky,
     receiver: Receiver,
     tmp_path: Path,
 ) -> None:
