@@ -20,6 +20,9 @@ from typing import NoReturn, Self
 
 import pytest
 
+# What a skipped test's reason begins with, and ends with where that is so.
+NEEDS, PREPARED = "needs ", ", which tests/prepare installs"
+
 # Below the ephemeral range, where an outgoing connection in TIME_WAIT can hold a port: that is
 # enough to keep qBittorrent from listening on it.
 # Each of pytest-xdist's workers has ports of its own, and gives none twice before all were given:
@@ -57,20 +60,46 @@ def wait_until(condition: Callable[[], object], timeout: float, what: str) -> No
         time.sleep(0.01)
 
 
-def require(program: str) -> str:
-    """Return the path of a program that the test needs; where it is missing, skip the test.
+# Debian's packages of programs that have another name than their package.
+PACKAGES = {
+    "alertmanager": "prometheus-alertmanager",
+    "amtool": "prometheus-alertmanager",
+    "docker": "docker.io",
+    "dockerd": "docker.io",
+    "ip": "iproute2",
+    "nginx": "nginx-light",
+    "promtool": "prometheus",
+    "systemd-analyze": "systemd",
+}
 
-    With ``CI=true`` nothing is skipped: there a missing part is a failure.
+
+def require(*programs: str) -> str:
+    """Return the path of the first program; where one of them is missing, skip the test.
+
+    Look for all that a test needs before anything is started. With ``CI=true`` nothing is skipped:
+    there a missing part is a failure.
     """
-    return shutil.which(program) or missing(program)
+    first, *_ = [
+        shutil.which(name) or missing(PACKAGES.get(name, name), prepared=True) for name in programs
+    ]
+    return first
 
 
-def missing(part: str) -> NoReturn:
-    """Skip the test for want of a part, or fail it with ``CI=true``: there all has to be."""
-    reason = f"this needs {part}"
+def missing(part: str, *, prepared: bool = False) -> NoReturn:
+    """Skip the test for want of a part, or fail it with ``CI=true``: there all has to be.
+
+    ``prepared`` says that ``tests/prepare`` installs it.
+    """
+    reason = NEEDS + part + (PREPARED if prepared else "")
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def needs(package: str) -> pytest.MarkDecorator:
+    """Mark a test for which a package is missing: skipped, or with ``CI=true`` left to fail."""
+    ci = os.environ.get("CI") == "true"
+    return pytest.mark.skipif(not ci, reason=NEEDS + package + PREPARED)
 
 
 def own_mounts() -> list[str]:

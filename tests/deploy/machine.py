@@ -21,7 +21,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         if not (ROOT / "lib/systemd/systemd").exists():
-            missing(f"{ROOT}, which tests/prepare makes")
+            missing("a Debian to boot", prepared=True)
         self._changes = folder
         for name in ("upper", "work", "root"):
             (folder / name).mkdir()
