@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test image-test wheel-test test-newer chaos page-pictures dashboard-picture soak bench bench-quick bench-compare fleet coverage lint format docs lock clean
@@ -10,13 +10,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
+# At a terminal it is a job of its own, so that Ctrl-C ends it alone, and make with no error.
 demo: .venv/run-time ## the daemon with both services simulated; SCENARIO=outage plays a bad day
-	@$(BIN)/python -m qsticky demo $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(MINUTES),--minutes $(MINUTES))
+	@demo="$(BIN)/python -m qsticky demo $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(MINUTES),--minutes $(MINUTES))"; \
+	  if [ -t 0 ]; then set -m; $$demo; else exec $$demo; fi
 
-test: .venv/development ## all tests but the image's; what needs a real part that is missing says so
-	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --ignore tests/image --numprocesses 4 --dist loadfile
-	@$(BIN)/coverage combine --quiet 2>/dev/null; rm -f .coverage.*  # killed processes leave halves
+# All but the image's.
+TESTS := pytest --ignore tests/image --numprocesses 4 --dist loadfile
+
+test: .venv/development ## all tests but the image's; what needs a real part that is missing is skipped
+	@$(BIN)/python -m $(TESTS)
 
 image-test: .venv/development ## the image and the compose files, on a Docker engine; needs root
 	@tests/image/run
@@ -62,8 +65,11 @@ bench-compare: .venv/development ## the last `make bench` beside an earlier one:
 fleet: .venv/development ## every query of the dashboard, over three hours of a thousand instances
 	$(BIN)/python -m tools.fleet --instances 1000 --hours 3
 
-coverage: .venv/development ## how much of the package the last `make test` covered, by branch
-	$(BIN)/coverage report --fail-under=95
+coverage: .venv/development ## the same tests, and how much of the package they cover, by branch
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m $(TESTS)
+	@$(BIN)/coverage combine --quiet 2>/dev/null; rm -f .coverage.*  # killed processes leave halves
+	@$(BIN)/coverage report --fail-under=95
 
 # What git knows or would add, so that a new file is looked at before its commit.
 FILES := git ls-files --cached --others --exclude-standard
@@ -119,5 +125,5 @@ clean: ## remove what the other targets made
 
 .venv/development: .venv/made requirements-dev.txt pyproject.toml
 	@$(PIP) -r requirements-dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@ .venv/run-time
