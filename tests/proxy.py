@@ -40,7 +40,13 @@ class Nginx:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        command = [require("nginx"), "-c", str(self._folder / "nginx.conf"), "-p", str(self._folder)]
+        command = [
+            require("nginx"),
+            "-c",
+            str(self._folder / "nginx.conf"),
+            "-p",
+            str(self._folder),
+        ]
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

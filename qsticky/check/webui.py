@@ -114,7 +114,7 @@ def _connection(facts: Facts, qbittorrent: QBittorrent) -> Finding:
     # 4.6.7 and later say `disconnected` for up to 1.5 s without cause.
     status = facts.look_twice(
         DISCONNECTED_FOR,
-        qbittorrent.connection_status,
+        lambda: qbittorrent.transfer_info().connection_status,
         lambda status: status is ConnectionStatus.DISCONNECTED,
     )
     if status is ConnectionStatus.DISCONNECTED:

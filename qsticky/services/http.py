@@ -1,16 +1,16 @@
 """One HTTP conversation with one service: every request ends in an answer or a typed error."""
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import requests
 
 from qsticky import __version__
 from qsticky.errors import ErrorKind, ServiceError
+from qsticky.services import bounded_json
 from qsticky.services.connection import Connection, Response, Stage
 from qsticky.services.failures import Service, explain, invalid_response, unsendable
 
@@ -52,7 +52,7 @@ class HttpClient:
 
     def __init__(self, service: Service, timeout: float, observe: Observer) -> None:
         self.service = service
-        self._timeout = timeout
+        self.timeout = timeout
         self._observe = observe
         self._connection = self._connect()
 
@@ -100,22 +100,20 @@ class HttpClient:
         return invalid_response(self.service, kind, problem)
 
     def json_object(self, response: Response) -> dict[str, object]:
-        """Parse an answer that must be a JSON object; raises `ServiceError` for anything else.
+        """Parse an answer that must be a JSON object, as strictly as `bounded_json.parse` does.
 
-        Stricter than Python's `json`: no NaN, and no name twice.
+        Raises `ServiceError` for anything else.
         """
         return self._json(response, dict, "object")
 
     def json_array(self, response: Response) -> list[object]:
-        """Parse an answer that must be a JSON array, as strictly as `json_object`."""
+        """Parse an answer that must be a JSON array, likewise."""
         return self._json(response, list, "array")
 
     def _json(self, response: Response, kind: type[_T], name: str) -> _T:
         try:
-            parsed = json.loads(
-                response.body, object_pairs_hook=_unambiguous, parse_constant=_no_number
-            )
-        except (ValueError, RecursionError):
+            parsed = bounded_json.parse(response.body)
+        except ValueError:
             parsed = None
         if not isinstance(parsed, kind):
             problem = f"answered with something that is not a JSON {name}"
@@ -132,26 +130,15 @@ class HttpClient:
         except requests.RequestException as error:  # whose text has what a header holds
             raise unsendable(self.service, error) from None
         try:
-            return connection.send(prepared, limit=limit, timeout=self._timeout, patience=patience)
+            return connection.send(prepared, limit=limit, timeout=self.timeout, patience=patience)
         except Exception as error:
             stage = connection.close()
             if connection is self._connection:
                 self._connection = self._connect()
-            waited = patience if patience and stage is Stage.ESTABLISHED else self._timeout
+            waited = patience if patience and stage is Stage.ESTABLISHED else self.timeout
             if explained := explain(error, self.service, stage, waited):
                 raise explained from None
             raise
         finally:
             if connection is not self._connection:
                 connection.close()
-
-
-def _unambiguous(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    parsed = dict(pairs)
-    if len(parsed) < len(pairs):
-        raise ValueError("a name twice")
-    return parsed
-
-
-def _no_number(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")

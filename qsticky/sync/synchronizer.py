@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from qsticky.clock import Clock
 from qsticky.errors import Reason, ServiceError, SyncError
 from qsticky.services.gluetun import Gluetun, no_port_at
-from qsticky.services.qbittorrent import ConnectionStatus, QBittorrent
+from qsticky.services.qbittorrent import ConnectionStatus, LogMark, QBittorrent
 from qsticky.sync.listening import DISCONNECTED_FOR, Look, Lookout, Reopening
 from qsticky.sync.report import PortChange, RebindCause, Status, SyncReport, Trigger
 
@@ -175,9 +175,9 @@ class Synchronizer:
     def _look_at_qbittorrent(self, seen: "_Sight") -> SyncError | None:
         try:
             seen.current_port = self._qbittorrent.preferences().listen_port
-            seen.connection_status = self._qbittorrent.connection_status()
+            seen.connection_status = self._qbittorrent.transfer_info().connection_status
             if self._word and self._word_is_old:  # its log begins anew with each start
-                self._word = self._hear(seen.current_port, after=-1)
+                self._word = self._hear(seen.current_port, after=None)
             self._word_is_old = False
         except SyncError as error:
             if isinstance(error, ServiceError) and error.gone:
@@ -220,31 +220,25 @@ class Synchronizer:
 
         Its word, that it could not listen on the port, holds until the next opening.
         """
-        before = self._last_log_id()
+        before = self._qbittorrent.listen_log(ports[-1], None)
         for port in ports:
             self._qbittorrent.set_listen_port(port)
         self._read_back(seen, ports[-1])
         deadline = self._clock.monotonic() + _HEAR_FOR
         while True:
             late = self._clock.monotonic() >= deadline
-            self._word = None if before is None else self._hear(ports[-1], before)
+            self._word = None if before is None else self._hear(ports[-1], before.mark)
             if self._word or late or self._clock.wait(self._stopping, _HEAR_EVERY):
                 return
 
-    def _last_log_id(self) -> int | None:
-        """Where qBittorrent's log ends; None where it is too long to be read, as for a full disk.
-
-        That must not keep the port from being set.
-        """
-        try:
-            return self._qbittorrent.last_log_id()
-        except SyncError as error:
-            if error.reason is not Reason.QBITTORRENT_INVALID_RESPONSE:
-                raise
-            return None
-
-    def _hear(self, port: int, after: int) -> str | None:
-        failures = self._qbittorrent.listen_failures(port, after)
+    def _hear(self, port: int, after: LogMark | None) -> str | None:
+        log = self._qbittorrent.listen_log(port, after)
+        last = (
+            {entry.address: entry for entry in log.entries if entry.protocol == "TCP"}
+            if log
+            else {}
+        )
+        failures = [entry for entry in last.values() if not entry.listening]
         return next((f.message for f in failures if self._concerns(f.address)), None)
 
     def _concerns(self, address: IPv4Address | IPv6Address) -> bool:

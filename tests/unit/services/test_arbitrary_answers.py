@@ -17,7 +17,7 @@ from qsticky.errors import SyncError
 from qsticky.kernel import netlink
 from qsticky.services.factory import make_gluetun, make_qbittorrent
 from qsticky.services.gluetun import Gluetun
-from qsticky.services.qbittorrent import ConnectionStatus, LoginLimit, Preferences, QBittorrent
+from qsticky.services.qbittorrent import LoginLimit, LogMark, Preferences, Protocol, QBittorrent
 from qsticky.sync.listening import Lookout
 from qsticky.sync.report import Trigger
 from qsticky.sync.synchronizer import Synchronizer
@@ -105,23 +105,30 @@ def check_qbittorrent(qbittorrent: QBittorrent) -> None:
             check_sentence(error)
         else:
             check_types(preferences)
-        try:
-            status = qbittorrent.connection_status()
-        except SyncError as error:
-            check_sentence(error)
-        else:
-            assert status is None or type(status) is ConnectionStatus
-        try:
-            qbittorrent.set_listen_port(51218)
-            assert type(qbittorrent.last_log_id()) is int
-            assert isinstance(qbittorrent.listen_failures(51218, -1), list)
-        except SyncError as error:
-            check_sentence(error)
+        for ask in (
+            qbittorrent.transfer_info,
+            qbittorrent.interfaces,
+            lambda: qbittorrent.interface_addresses("tun0"),
+            lambda: qbittorrent.listen_log(51218, None),
+            lambda: qbittorrent.listen_log(51218, LogMark(3, 7)),
+            lambda: qbittorrent.set_listen_port(51218),
+        ):
+            try:
+                check_text(ask())
+            except SyncError as error:
+                check_sentence(error)
 
 
 def check_types(preferences: Preferences) -> None:
     types = [type(value) for value in vars(preferences).values()]
-    assert types == [int, bool, bool, str]
+    assert types == [int, bool, bool, str, str, int, Protocol, bool]
+    check_text(preferences)
+
+
+def check_text(found: object) -> None:
+    """See that whatever text is kept of it can be shown."""
+    assert repr(found).isprintable()
+    assert repr(found).encode()
 
 
 def check_sentence(error: SyncError) -> None:

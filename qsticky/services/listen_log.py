@@ -1,0 +1,136 @@
+"""What qBittorrent logs of the addresses that it listens on, or could not.
+
+It has an entry for each address and protocol, of type 2 for a success and of type 8 for a failure.
+The words are localised; the address and `TCP/51500`, or `UTP/51500`, stand in them. The log lives
+in memory, and its ids begin anew with each start.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Literal
+
+from qsticky.services.bounded_json import parse, strings
+from qsticky.services.text import printable
+
+_SUCCESS, _FAILURE = 2, 8
+_MOST_STRINGS = 400_000  # of 20,000 entries, which is as many as it keeps, there are 100,000
+_PORT = re.compile(r"\b(TCP|UTP)/([0-9]{1,5})\b")
+_ADDRESS = re.compile(r"[0-9A-Fa-f.:]+")
+
+
+@dataclass(frozen=True)
+class LogMark:
+    """A place in the log: an entry's id, and what tells it from another process's same id."""
+
+    id: int
+    fingerprint: int
+
+
+@dataclass(frozen=True)
+class ListenEntry:
+    """qBittorrent's word that it listens on an address, or could not, and its whole message."""
+
+    address: IPv4Address | IPv6Address
+    protocol: Literal["TCP", "UTP"]
+    listening: bool
+    message: str
+
+
+@dataclass(frozen=True)
+class ListenLog:
+    """What was logged of one port, oldest first.
+
+    `mark` is the newest entry of all that were asked for; None where there is none. `continues`
+    tells that the entry from which it was asked was found again: the same process logged it.
+    """
+
+    mark: LogMark | None
+    continues: bool
+    entries: tuple[ListenEntry, ...]
+
+
+def query(after: LogMark | None) -> str:
+    """Return the path that asks for what is wanted here, from the entry of `after` on."""
+    levels = "normal=false&info=true&warning=false&critical=true"
+    return f"/api/v2/log/main?{levels}&last_known_id={after.id - 1 if after else -1}"
+
+
+def read(body: bytes, port: int, after: LogMark | None) -> ListenLog:
+    """Read an answer to `query(after)`, entry by entry: it can be megabytes.
+
+    Raises ValueError where it is not a log.
+    """
+    names = (b"TCP/%d" % port, b"UTP/%d" % port)
+    found: list[ListenEntry] = []
+    continues = False
+    newest = None
+    for entry in _entries(body):
+        if newest is None and after is not None:
+            continues = _mark(entry) == after
+        newest = entry
+        if any(name in entry for name in names) and not (continues and _mark(entry) == after):
+            found += _read_entry(entry, port)
+    mark = None if newest is None else _mark(newest)
+    return ListenLog(mark, continues, tuple(found))
+
+
+def _entries(body: bytes) -> Iterator[bytes]:
+    """Yield an array's objects, which are flat, as they stand in it."""
+    text = body.strip()
+    if not (text.startswith(b"[") and text.endswith(b"]")):
+        raise ValueError("not an array")
+    begin = -1
+    for start, stop in _between_strings(body):
+        place = start
+        while place >= 0:
+            if begin < 0:
+                begin = place = body.find(b"{", place, stop)
+            elif (place := body.find(b"}", place, stop)) >= 0:
+                yield body[begin : place + 1]
+                begin = -1
+    if begin >= 0:
+        raise ValueError("an object without an end")
+
+
+def _between_strings(body: bytes) -> Iterator[tuple[int, int]]:
+    end = 0
+    for begins, ends in strings(body, _MOST_STRINGS):
+        yield end, begins
+        end = ends
+    yield end, len(body)
+
+
+def _mark(entry: bytes) -> LogMark:
+    number = _parse(entry).get("id")
+    if type(number) is not int or not 0 <= number < 2**63:
+        raise ValueError("an entry without an id")
+    return LogMark(number, hash(entry))
+
+
+def _read_entry(entry: bytes, port: int) -> Iterator[ListenEntry]:
+    """Read what an entry says of a port; nothing where it is about something else."""
+    parsed = _parse(entry)
+    kind, message = parsed.get("type"), parsed.get("message")
+    if kind not in (_SUCCESS, _FAILURE) or not isinstance(message, str):
+        return
+    address = next(_addresses(message), None)
+    protocol = next((p[1] for p in _PORT.finditer(message) if int(p[2]) == port), None)
+    if address and protocol:
+        transport: Literal["TCP", "UTP"] = "TCP" if protocol == "TCP" else "UTP"
+        yield ListenEntry(address, transport, kind == _SUCCESS, printable(message))
+
+
+def _addresses(message: str) -> Iterator[IPv4Address | IPv6Address]:
+    for word in _ADDRESS.findall(message):
+        with contextlib.suppress(ValueError):
+            yield ip_address(word)
+
+
+def _parse(entry: bytes) -> dict[str, object]:
+    parsed = parse(entry)
+    if not isinstance(parsed, dict):
+        raise ValueError("an entry that is not an object")
+    return parsed

@@ -1,0 +1,235 @@
+"""A session at qBittorrent's WebUI: opened as needed, kept, renewed, and never banned for it."""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+
+from qsticky.errors import ErrorKind, Reason, ServiceError
+from qsticky.services import host_header, words
+from qsticky.services.http import LARGEST_ANSWER, HttpClient, Response
+from qsticky.services.login_limit import Credentials, LoginLimit
+
+LOGIN = "login"
+_LOGIN_PATIENCE = 60.0
+_MOST_COOKIES = 16
+_LONGEST_COOKIE = 1024
+_SESSION = re.compile(r"SID|QBT_SID_[0-9]{1,5}")  # to 5.1, and since 5.2
+_FORGET_COOKIES = (400, 401, 403, 431)
+
+
+class Authentication(StrEnum):
+    """What it takes to be let in; with a bypass for our address, nothing."""
+
+    API_KEY = "api_key"
+    PASSWORD = "password"
+    BYPASS = "bypass"
+
+
+class WebUI:
+    """Authenticated calls, each a `with`, which raise `SyncError`.
+
+    `credentials` and `api_key` give the secrets, anew each time they are needed; with an API key
+    (5.2 and later) there is no login and no session.
+
+    `sockets_may_differ` is another number whenever another process may answer, with other sockets:
+    nobody was there, a session was lost, or a new one came without a login.
+    """
+
+    def __init__(
+        self,
+        http: HttpClient,
+        credentials: Callable[[], Credentials],
+        api_key: Callable[[], str],
+        limit: LoginLimit,
+    ) -> None:
+        self.http = http
+        self.sockets_may_differ = 0
+        self._credentials = credentials
+        self._api_key = api_key
+        self._limit = limit
+        self._cookies: dict[str, str] = {}
+        self._logged_in = False
+        self._behind_proxy = False
+
+    @property
+    def authentication(self) -> Authentication:
+        """What it took to be let in, once a call has succeeded."""
+        if self._api_key():
+            return Authentication.API_KEY
+        return Authentication.PASSWORD if self._logged_in else Authentication.BYPASS
+
+    @contextlib.contextmanager
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        limit: int = LARGEST_ANSWER,
+    ) -> Iterator[Response]:
+        """Send a request; a session that is missing or expired is renewed, once."""
+        try:
+            with self._exchange(method, path, form=form, limit=limit) as answer:
+                self._judge(answer)
+                yield answer
+            return
+        except _NoSessionError:
+            self._log_in()
+        except _HostRefusedError:
+            raise self._unauthorized(host_header.refusal(self.http)) from None
+        with self._exchange(method, path, form=form, limit=limit) as answer:
+            self._judge(answer, logged_in=True)
+            yield answer
+
+    def log_out(self) -> None:
+        """End the session, if there is one: since 5.3, a 16th drops the oldest of all users."""
+        if self._cookies:
+            with self._exchange("POST", "/api/v2/auth/logout"):
+                self._cookies = {}
+
+    def restart_proved(self) -> None:
+        """Have the logins count afresh: the kernel proved that qBittorrent restarted.
+
+        Not where its answers name a `Server` or came `Via` another: the socket is a proxy's then.
+        """
+        if not self._behind_proxy:
+            self._limit.restart_proved()
+
+    @contextlib.contextmanager
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        limit: int = LARGEST_ANSWER,
+    ) -> Iterator[Response]:
+        headers = self._authorization()
+        try:
+            with self.http.exchange(
+                method, path, headers=headers, form=form, limit=limit
+            ) as answer:
+                yield answer
+        except ServiceError as error:
+            self.sockets_may_differ += error.gone
+            raise
+
+    def _authorization(self) -> Mapping[str, bytes]:
+        if api_key := self._api_key():
+            return {"Authorization": b"Bearer " + api_key.encode()}
+        cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+        return {"Cookie": cookies.encode()} if cookies else {}
+
+    def _judge(self, answer: Response, *, logged_in: bool = False) -> None:
+        """Raise unless it let us in; `logged_in` tells that a login succeeded just before."""
+        self._behind_proxy = self._behind_proxy or not {"Server", "Via"}.isdisjoint(answer.headers)
+        had_session = bool(self._cookies)
+        if answer.status in _FORGET_COOKIES:
+            self._cookies = {}
+        if words.is_unauthorized(answer):
+            raise _HostRefusedError(
+                Reason.QBITTORRENT_UNAUTHORIZED, ErrorKind.UNAUTHORIZED, "the Host is refused"
+            )
+        if words.is_forbidden(answer):
+            if self._api_key():
+                raise self._unauthorized(_REFUSED_KEY)
+            if logged_in:
+                raise self._unauthorized(_REFUSED_SESSION)
+            self.sockets_may_differ += had_session
+            raise _NoSessionError
+        if answer.status in (401, 403):
+            raise self.http.error(ErrorKind.INVALID_RESPONSE, words.foreign(answer))
+        if not answer.ok:
+            raise self.http.error(ErrorKind.HTTP_STATUS, f"answered {answer.status}")
+        self._keep_session(answer)
+
+    def _keep_session(self, answer: Response) -> None:
+        """Keep a session that comes without a login: where none is needed, a call opens one."""
+        session = {
+            name: value for name, value in answer.cookies.items() if _SESSION.fullmatch(name)
+        }
+        if session and session.items() - self._cookies.items():
+            self._cookies = _bounded(session)
+            self.sockets_may_differ += 1
+
+    def _log_in(self) -> None:
+        """Open a new session, unless that could bring a ban.
+
+        Sent without the old session's cookie, with which any password would do, and never twice.
+        """
+        credentials = self._limit.read(self._credentials)
+        self._limit.check(credentials)
+        self._limit.sending(credentials)
+        try:
+            with self.http.exchange(
+                "POST",
+                "/api/v2/auth/login",
+                operation=LOGIN,
+                form={"username": credentials.user, "password": credentials.password},
+                patience=max(_LOGIN_PATIENCE, self.http.timeout),
+            ) as answer:
+                self._judge_login(answer)
+        except ServiceError as error:
+            self.sockets_may_differ += error.gone
+            raise self._limit.failed(error) from None
+        self._limit.accepted()
+        self._cookies = _bounded(answer.cookies)
+        self._logged_in = True
+
+    def _judge_login(self, answer: Response) -> None:
+        verdict = words.login_verdict(answer)
+        if verdict is words.LoginVerdict.REFUSED:
+            raise self._unauthorized(_REFUSED_LOGIN)
+        if verdict is words.LoginVerdict.BANNED:
+            raise ServiceError(
+                Reason.QBITTORRENT_BANNED,
+                ErrorKind.UNAUTHORIZED,
+                f"{self.http.service.where} {_BANNED}",
+            )
+        if answer.status in (401, 403):
+            raise self.http.error(ErrorKind.INVALID_RESPONSE, words.foreign(answer))
+        if not answer.ok:
+            problem = f"answered {answer.status} to a login"
+            raise self.http.error(ErrorKind.HTTP_STATUS, problem)
+        if verdict is not words.LoginVerdict.ACCEPTED:
+            problem = "answered a login with another page"
+            raise self.http.error(ErrorKind.INVALID_RESPONSE, problem)
+
+    def _unauthorized(self, problem: str) -> ServiceError:
+        return ServiceError(
+            Reason.QBITTORRENT_UNAUTHORIZED,
+            ErrorKind.UNAUTHORIZED,
+            f"{self.http.service.where} {problem}",
+        )
+
+
+def _bounded(cookies: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what no session needs: a proxy's cookies can be any number, of any length."""
+    short = [(n, v) for n, v in cookies.items() if len(n) + len(v) < _LONGEST_COOKIE]
+    return dict(short[:_MOST_COOKIES])
+
+
+class _NoSessionError(Exception):
+    """qBittorrent answered 403: there is no session, or it expired. Not a failure: log in."""
+
+
+class _HostRefusedError(ServiceError):
+    """qBittorrent refused the Host header; of what, is yet to be found out."""
+
+
+_REFUSED_KEY = (
+    "refused the API key; correct QBITTORRENT_API_KEY (Options > Web UI > API key, qBittorrent "
+    "5.2 and later), or unset it to log in with QBITTORRENT_USER and QBITTORRENT_PASS"
+)
+_REFUSED_SESSION = (
+    "took the login and refuses its session; check that no proxy between removes cookies"
+)
+_REFUSED_LOGIN = (
+    "refused the user name or the password; correct QBITTORRENT_USER and QBITTORRENT_PASS"
+)
+_BANNED = (
+    "has banned this address after too many failed logins; correct QBITTORRENT_USER and "
+    "QBITTORRENT_PASS, look for other programs with a wrong password, and then restart "
+    "qBittorrent to lift the ban, or wait for an hour"
+)
