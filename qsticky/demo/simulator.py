@@ -17,7 +17,7 @@ import ssl
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from email.message import Message
 from http import HTTPStatus
@@ -34,6 +34,7 @@ class Request:
     headers: Message
     query: Mapping[str, str]
     form: Mapping[str, str]
+    body: str
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,6 @@ class Simulator(ABC):
         self._fault: Fault | None = None
         self._server: _Server | None = None
         self._changed = threading.Condition()
-        self._answering = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -168,20 +168,17 @@ class Simulator(ABC):
 
     @abstractmethod
     def answer(self, request: Request) -> Response:
-        """Answer as the real one would; called for one request at a time."""
+        """Answer as the real one would; called for one request at a time, while none waits."""
 
-    def respond(self, request: Request, server: _Server) -> tuple[Response, Fault | None]:
+    def respond(self, request: Request) -> tuple[Response, Fault | None]:
         """Give the response and the fault to send it with, once the fault is not to hang."""
         self.requests.append(request.line)
         with self._changed:
-            while isinstance(fault := self._fault_of(request), Hang):
-                if self._server is not server:
-                    raise ConnectionAbortedError("stopped")
-                self._changed.wait()
-        if isinstance(fault, Answer):
-            body = fault.body.encode() if isinstance(fault.body, str) else fault.body
-            return Response(fault.status, body, fault.content_type), fault
-        with self._answering:
+            self._wait_until(lambda: not isinstance(self._fault_of(request), Hang))
+            fault = self._fault_of(request)
+            if isinstance(fault, Answer):
+                body = fault.body.encode() if isinstance(fault.body, str) else fault.body
+                return Response(fault.status, body, fault.content_type), fault
             return self.answer(request), fault
 
     def lasts(self, fault: Drip, server: _Server) -> bool:
@@ -193,6 +190,13 @@ class Simulator(ABC):
             if self._server is not server:
                 raise ConnectionAbortedError("stopped")
             return self._fault is fault
+
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait while others are answered; ConnectionAbortedError once this process is stopped."""
+        server = self._server
+        self._changed.wait_for(lambda: condition() or self._server is not server)
+        if self._server is not server:
+            raise ConnectionAbortedError("stopped")
 
     def _fault_of(self, request: Request) -> Fault | None:
         fault = self._fault
@@ -261,10 +265,13 @@ class _Handler(BaseHTTPRequestHandler):
         target = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         query, form = (dict(parse_qsl(text, True)) for text in (target.query, body))
-        request = Request(f"{self.command} {target.path}", self.headers, query, form)
-        self._send(*self.server.simulator.respond(request, self.server))
+        request = Request(f"{self.command} {target.path}", self.headers, query, form, body)
+        self._send(*self.server.simulator.respond(request))
 
     def do_POST(self) -> None:
+        self.do_GET()
+
+    def do_PUT(self) -> None:
         self.do_GET()
 
     def _send(self, response: Response, fault: Fault | None) -> None:
