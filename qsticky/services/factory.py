@@ -1,27 +1,42 @@
 """Makes the clients of the two services that the configuration names."""
 
+from functools import partial
+
 from qsticky.clock import SystemClock
 from qsticky.config import AuthType, Config
 from qsticky.services.gluetun import Gluetun, basic_authorization, gluetun_service
 from qsticky.services.http import HttpClient, Observer
 from qsticky.services.port_file import PortFile
 from qsticky.services.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
+from qsticky.services.vpn_control import VpnControl
 
 
 def make_gluetun(config: Config, observe: Observer) -> Gluetun:
     """Make the client of the Gluetun that the configuration names."""
-
-    def authorization() -> dict[str, bytes]:
-        if config.gluetun_auth_type is AuthType.BASIC:
-            user, password = config.gluetun_username.reveal(), config.gluetun_password.reveal()
-            return basic_authorization(user, password)
-        if config.gluetun_auth_type is AuthType.APIKEY and config.gluetun_apikey:
-            return {"X-API-Key": config.gluetun_apikey.reveal().encode()}
-        return {}
-
-    http = HttpClient(gluetun_service(config.gluetun_url), config.request_timeout, observe)
     path = config.gluetun_port_file
-    return Gluetun(http, authorization, PortFile(path, SystemClock()) if path else None)
+    return Gluetun(
+        _control_server(config, observe),
+        partial(_authorization, config),
+        PortFile(path, SystemClock()) if path else None,
+    )
+
+
+def make_vpn_control(config: Config, observe: Observer) -> VpnControl:
+    """Make the means to stop and start the VPN of that Gluetun."""
+    return VpnControl(_control_server(config, observe), partial(_authorization, config))
+
+
+def _control_server(config: Config, observe: Observer) -> HttpClient:
+    return HttpClient(gluetun_service(config.gluetun_url), config.request_timeout, observe)
+
+
+def _authorization(config: Config) -> dict[str, bytes]:
+    if config.gluetun_auth_type is AuthType.BASIC:
+        user, password = config.gluetun_username.reveal(), config.gluetun_password.reveal()
+        return basic_authorization(user, password)
+    if config.gluetun_auth_type is AuthType.APIKEY and config.gluetun_apikey:
+        return {"X-API-Key": config.gluetun_apikey.reveal().encode()}
+    return {}
 
 
 def make_qbittorrent(config: Config, observe: Observer, limit: LoginLimit) -> QBittorrent:

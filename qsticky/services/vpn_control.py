@@ -1,0 +1,87 @@
+"""Tells Gluetun to stop and start its VPN: the one thing that is asked of it which changes it."""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+
+from qsticky.errors import ErrorKind
+from qsticky.services.gluetun import RoleError
+from qsticky.services.http import HttpClient, Response
+
+VPN_STATUS = "/v1/vpn/status"
+IN_A_ROLE = f"PUT {VPN_STATUS}"
+
+
+class VpnStatus(StrEnum):
+    """What the VPN can be told to become."""
+
+    STOPPED = "stopped"
+    RUNNING = "running"
+
+
+class VpnControl:
+    """The VPN of one Gluetun; from any thread, over a connection of its own for each request.
+
+    `authorization` gives the headers to present, anew for each request. Gluetun has `patience`
+    seconds to answer: stopping waits for its down command, starting for the VPN.
+    """
+
+    def __init__(
+        self,
+        http: HttpClient,
+        authorization: Callable[[], Mapping[str, bytes]],
+        patience: float = 60.0,
+    ) -> None:
+        self._http = http
+        self._authorization = authorization
+        self._patience = patience
+
+    def set_status(self, status: VpnStatus) -> str:
+        """Tell it to stop or to run, and return what came of it, in Gluetun's words.
+
+        `stopped` and `running` are done, `already …` changed nothing, and `crashed` is a VPN that
+        didn't start and that Gluetun tries again to start by itself. Raises `RoleError` where the
+        role lacks the route, else `ServiceError`; Gluetun may have done it, or do it later, all
+        the same, unless that was not `sent`.
+        """
+        with self._http.exchange(
+            "PUT",
+            VPN_STATUS,
+            headers=self._authorization(),
+            json={"status": status},
+            patience=self._patience,
+        ) as answer:
+            self._refuse_a_refusal(answer)
+            if answer.status != 200:
+                raise self._http.error(
+                    ErrorKind.HTTP_STATUS, f"answered {answer.status} to {IN_A_ROLE}"
+                )
+            outcome = self._http.json_object(answer).get("outcome")
+            if not isinstance(outcome, str) or not outcome:
+                raise self._http.error(
+                    ErrorKind.INVALID_RESPONSE, f"answered {IN_A_ROLE} without an outcome"
+                )
+            return outcome
+
+    def check_permission(self) -> None:
+        """Ask whether the role permits it, without changing anything.
+
+        Raises `RoleError` where it doesn't, else `ServiceError`. A status that is none is
+        answered 400, by whoever was let in, in every version.
+        """
+        with self._http.exchange(
+            "PUT", VPN_STATUS, headers=self._authorization(), json={}, patience=self._patience
+        ) as answer:
+            self._refuse_a_refusal(answer)
+            if answer.status != 400:
+                raise self._http.error(
+                    ErrorKind.HTTP_STATUS, f"answered {answer.status} to {IN_A_ROLE} with no status"
+                )
+
+    def _refuse_a_refusal(self, answer: Response) -> None:
+        if answer.status == 401:
+            raise RoleError(
+                f"{self._http.service.name} at {self._http.service.url} does not permit qSticky to "
+                f'restart the VPN; add "{IN_A_ROLE}" to the routes of the role with qSticky\'s '
+                "credential, or unset GLUETUN_RESTART_AFTER",
+                lacks=None,
+            )

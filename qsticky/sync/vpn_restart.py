@@ -1,0 +1,251 @@
+"""Restarts a VPN that forwards no port, where GLUETUN_RESTART_AFTER asks for it."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from qsticky.clock import Clock, in_words
+from qsticky.errors import ServiceError
+from qsticky.services.gluetun import RoleError
+from qsticky.services.vpn_control import VpnControl, VpnStatus
+
+_LONGEST_WAIT = 3600.0
+_LONGEST_PAUSE = 60.0
+_UNANSWERED = 3
+_AT_EXIT = 0.4
+
+
+class Forwarding(StrEnum):
+    """What a sync learnt of the port forwarding.
+
+    `NONE` is the control server's own statement that there is no port at all, `CLOSED` a port
+    that the outside calls closed, `OPEN` one that it calls open, `PRESENT` one of which no more is
+    known. `UNKNOWN` is a control server that is silent, refuses, or answers something else.
+    """
+
+    NONE = "none"
+    CLOSED = "closed"
+    PRESENT = "present"
+    OPEN = "open"
+    UNKNOWN = "unknown"
+
+    @property
+    def fails(self) -> bool:
+        """Whether a VPN restart may help."""
+        return self in (Forwarding.NONE, Forwarding.CLOSED)
+
+
+class RestartPolicy:
+    """Decides when a restart is due. Times are seconds, moments monotonic seconds.
+
+    The first is due after `after` seconds of the same failure, each further one after twice the
+    time, up to an hour or `after`, whichever is more. A port brings the first time back; where it
+    was a closed one that failed, only a port that the outside calls open does, for a server that
+    forwards nothing gives ports, too.
+    """
+
+    def __init__(self, after: float) -> None:
+        self._after = self._wait = after
+        self._since = 0.0
+        self._restarted_for = Forwarding.NONE
+        self.forwarding = Forwarding.UNKNOWN
+
+    def due_in(self, now: float) -> float | None:
+        """Seconds until a restart is due, 0 when it is; None while there is no reason for one."""
+        return max(0.0, self._since + self._wait - now) if self.forwarding.fails else None
+
+    def lasts(self, now: float) -> float:
+        """Seconds since which it is as it is."""
+        return now - self._since
+
+    def note(self, forwarding: Forwarding, now: float) -> None:
+        """Take note of what a sync learnt."""
+        if forwarding is not self.forwarding:
+            self.forwarding, self._since = forwarding, now
+        back = forwarding in (Forwarding.PRESENT, Forwarding.CLOSED)
+        if forwarding is Forwarding.OPEN or (back and self._restarted_for is Forwarding.NONE):
+            self._wait = self._after
+
+    def note_restart(self, reason: Forwarding) -> None:
+        """Take note that Gluetun was told to restart the VPN, for this reason."""
+        self._restarted_for = reason
+        self._wait = min(2 * self._wait, max(_LONGEST_WAIT, self._after))
+
+    def begin_anew(self) -> None:
+        """Let the time begin anew, with what the next sync learns."""
+        self.forwarding = Forwarding.UNKNOWN
+
+
+@dataclass(frozen=True)
+class RestartNews:
+    """What happened, as a sentence; `failed` where it needs somebody."""
+
+    sentence: str
+    failed: bool = False
+
+
+class VpnRestart:
+    """Restarts the VPN on a thread of its own: `stopped`, then `running` until Gluetun took it.
+
+    Fed by each sync; `tell` gets the news, on that thread. It is never stopped between the two
+    without having sent `running`, at which Gluetun starts the VPN once it has stopped.
+    """
+
+    def __init__(
+        self,
+        control: VpnControl,
+        *,
+        after: float,
+        clock: Clock,
+        tell: Callable[[RestartNews], None],
+    ) -> None:
+        self._control = control
+        self._clock = clock
+        self._tell = tell
+        self._policy = RestartPolicy(after)
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="vpn-restart", daemon=True)
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._permission_known = False
+        self._restarting = False
+        self._to_start = False  # `stopped` may have left, and `running` was not answered yet
+        self._restarts = 0
+
+    @property
+    def restarts(self) -> int:
+        """How often Gluetun was told to restart the VPN, since the start."""
+        return self._restarts
+
+    @property
+    def restarting(self) -> bool:
+        """Whether a restart is under way."""
+        return self._restarting
+
+    def due_in(self) -> float | None:
+        """Seconds until a restart is due; None while none is, or one is under way."""
+        with self._lock:
+            return None if self._restarting else self._policy.due_in(self._clock.monotonic())
+
+    def note(self, forwarding: Forwarding) -> None:
+        """Take note of what a sync learnt; a restart that is due begins now."""
+        now = self._clock.monotonic()
+        with self._lock:
+            self._policy.note(forwarding, now)
+            self._restarting = self._restarting or self._policy.due_in(now) == 0
+            known = self._permission_known or forwarding is Forwarding.UNKNOWN
+            if self._restarting or not known:
+                self._wake.set()
+
+    def start(self) -> None:
+        """Begin to wait for what is due."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it, within 0.4 s where the VPN is yet to be started."""
+        with self._lock:
+            self._stopping.set()
+            to_start = self._to_start
+        self._wake.set()
+        if to_start:
+            # Gluetun queues it, and answers no earlier than its down command has ended. Should it
+            # have come in before `stopped`, the other thread sends one after it.
+            last = threading.Thread(target=self._start_at_exit, name="vpn-start", daemon=True)
+            last.start()
+            for thread in (last, self._thread):
+                thread.join(_AT_EXIT / 2)
+
+    def _start_at_exit(self) -> None:
+        try:
+            self._control.set_status(VpnStatus.RUNNING)
+        except ServiceError as error:
+            self._tell(RestartNews(f"Could not have the VPN started again: {error}", failed=True))
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            if self._stopping.is_set():
+                return
+            if not self._permission_known:
+                self._ask_for_permission()
+            if self._restarting:
+                self._restart()
+                with self._lock:
+                    self._policy.begin_anew()
+                    self._restarting = False
+
+    def _ask_for_permission(self) -> None:
+        try:
+            self._control.check_permission()
+        except RoleError as error:
+            self._tell(RestartNews(str(error), failed=True))
+        except ServiceError:
+            return  # the syncs tell of a silent Gluetun, and the next word from it asks again
+        self._permission_known = True
+
+    def _restart(self) -> None:
+        now = self._clock.monotonic()
+        with self._lock:
+            if self._stopping.is_set() or self._policy.due_in(now) != 0:
+                return  # a sync learnt better meanwhile
+            reason, lasts = self._policy.forwarding, self._policy.lasts(now)
+            self._to_start = True
+        outcome = None
+        try:
+            outcome = self._control.set_status(VpnStatus.STOPPED)
+            stopped = outcome in ("stopped", "already stopped")  # else Gluetun is at it by itself
+        except RoleError as error:
+            self._tell(RestartNews(str(error), failed=True))
+            stopped = False
+        except ServiceError as error:
+            stopped = error.sent
+        if not stopped:
+            self._to_start = False
+            return
+        with self._lock:
+            self._restarts += 1
+            self._policy.note_restart(reason)
+        found = " (it was stopped)" if outcome == "already stopped" else ""
+        why = f"{_FAILS[reason]} for {in_words(lasts)}"
+        self._tell(RestartNews(f"Restarting the VPN{found}: {why}"))
+        self._start_vpn(unanswered=0 if outcome else 1)
+
+    def _start_vpn(self, unanswered: int) -> None:
+        """Have the VPN started, again and again until Gluetun answers, or qSticky stops."""
+        since, pause = self._clock.monotonic(), 1.0
+        while True:
+            try:
+                outcome = self._control.set_status(VpnStatus.RUNNING)
+            except ServiceError:
+                unanswered += 1
+                if unanswered == _UNANSWERED:
+                    self._tell(RestartNews(_STUCK, failed=True))
+                if self._clock.wait(self._stopping, pause):
+                    return
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self._to_start = False
+                self._tell(_started(outcome, self._clock.monotonic() - since))
+                return
+
+
+_FAILS = {
+    Forwarding.NONE: "Gluetun has had no forwarded port",
+    Forwarding.CLOSED: "the forwarded port has been closed to the outside",
+}
+_STUCK = (
+    f"Gluetun took none of {_UNANSWERED} requests to stop and start the VPN; restart its "
+    "container and those that share its network (docker compose up -d --force-recreate)"
+)
+
+
+def _started(outcome: str, seconds: float) -> RestartNews:
+    """Tell what came of having the VPN started."""
+    if "crashed" not in outcome:
+        return RestartNews(f"Gluetun started the VPN again after {in_words(seconds)} ({outcome})")
+    return RestartNews(
+        f"Gluetun could not start the VPN ({outcome}), and tries again by itself; its log says why",
+        failed=True,
+    )
