@@ -4,6 +4,7 @@ from pathlib import Path
 
 from qsticky.clock import Clock, SystemClock
 from qsticky.services.gluetun import Gluetun, gluetun_service
+from qsticky.services.gluetun_roles import Credential, Sent
 from qsticky.services.http import HttpClient, unobserved
 from qsticky.services.port_file import PortFile
 from qsticky.services.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
@@ -13,12 +14,12 @@ _TIMEOUT = 5.0
 
 def gluetun_client(url: str, *, api_key: str = "", port_file: Path | None = None) -> Gluetun:
     """Make a client of the Gluetun at a URL."""
-    headers = {"X-API-Key": api_key.encode()} if api_key else {}
-    return Gluetun(
-        HttpClient(gluetun_service(url), _TIMEOUT, unobserved),
-        lambda: headers,
-        PortFile(port_file, SystemClock()) if port_file else None,
-    )
+    credential = Credential(Sent.NOTHING, {})
+    if api_key:
+        credential = Credential(Sent.KEY, {"X-API-Key": api_key.encode()})
+    file = PortFile(port_file, SystemClock()) if port_file else None
+    http = HttpClient(gluetun_service(url), _TIMEOUT, unobserved)
+    return Gluetun(http, lambda: credential, file)
 
 
 def qbittorrent_client(url: str, clock: Clock) -> QBittorrent:

@@ -105,7 +105,7 @@ def _forwarded_port(facts: Facts, ports: tuple[int, ...]) -> Finding:
 
 def _public_ip(facts: Facts, gluetun: Gluetun) -> Finding:
     check, name = "public_ip", facts.config.vpn_interface
-    if gluetun.public_ip():
+    if gluetun.public_address():
         return SECTION.ok(check, f"GET {PUBLIC_IP} is permitted too (optional)")
     if not gluetun.public_ip_refused:
         return SECTION.skipped(check, f"GET {PUBLIC_IP} tells no address now (optional)")

@@ -5,6 +5,7 @@ from functools import partial
 from qsticky.clock import SystemClock
 from qsticky.config import AuthType, Config
 from qsticky.services.gluetun import Gluetun, basic_authorization, gluetun_service
+from qsticky.services.gluetun_roles import Credential, Sent
 from qsticky.services.http import HttpClient, Observer
 from qsticky.services.port_file import PortFile
 from qsticky.services.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
@@ -16,27 +17,28 @@ def make_gluetun(config: Config, observe: Observer) -> Gluetun:
     path = config.gluetun_port_file
     return Gluetun(
         _control_server(config, observe),
-        partial(_authorization, config),
+        partial(_credential, config),
         PortFile(path, SystemClock()) if path else None,
     )
 
 
 def make_vpn_control(config: Config, observe: Observer) -> VpnControl:
     """Make the means to stop and start the VPN of that Gluetun."""
-    return VpnControl(_control_server(config, observe), partial(_authorization, config))
+    return VpnControl(_control_server(config, observe), partial(_credential, config))
 
 
 def _control_server(config: Config, observe: Observer) -> HttpClient:
     return HttpClient(gluetun_service(config.gluetun_url), config.request_timeout, observe)
 
 
-def _authorization(config: Config) -> dict[str, bytes]:
+def _credential(config: Config) -> Credential:
     if config.gluetun_auth_type is AuthType.BASIC:
         user, password = config.gluetun_username.reveal(), config.gluetun_password.reveal()
-        return basic_authorization(user, password)
+        return Credential(Sent.PASSWORD, basic_authorization(user, password))
+    unsent = bool(config.gluetun_username and config.gluetun_password)
     if config.gluetun_auth_type is AuthType.APIKEY and config.gluetun_apikey:
-        return {"X-API-Key": config.gluetun_apikey.reveal().encode()}
-    return {}
+        return Credential(Sent.KEY, {"X-API-Key": config.gluetun_apikey.reveal().encode()}, unsent)
+    return Credential(Sent.NOTHING, {}, unsent)
 
 
 def make_qbittorrent(config: Config, observe: Observer, limit: LoginLimit) -> QBittorrent:

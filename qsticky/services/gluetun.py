@@ -1,58 +1,74 @@
 """Translates Gluetun's control server and its port file into forwarded ports, or an error."""
 
 import base64
+import re
 import reprlib
 from collections.abc import Callable, Mapping
-from enum import StrEnum
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TypeGuard
 
 from qsticky.errors import ErrorKind, Reason, ServiceError, SyncError
+from qsticky.services.gluetun_roles import Credential, RoleError, Route, Sent, Wrong, refusal
 from qsticky.services.http import HttpClient, Response, Service
 from qsticky.services.port_file import PortFile
 
+__all__ = [
+    "PUBLIC_IP",
+    "Gluetun",
+    "PublicAddress",
+    "RoleError",
+    "Route",
+    "basic_authorization",
+    "gluetun_service",
+    "no_port_at",
+    "no_port_for",
+]
+
+_LONGEST_NAME = 80
+
 PUBLIC_IP = "/v1/publicip/ip"
-
-
-class Route(StrEnum):
-    """Where Gluetun tells its ports, by version."""
-
-    SINCE_3_41 = "/v1/portforward"
-    UP_TO_3_40 = "/v1/openvpn/portforwarded"
-
-    @property
-    def in_a_role(self) -> str:
-        """How a role lists it."""
-        return f"GET {self}"
-
+_VERSION = "/v1/version"
+_UNKNOWN = "/v1/qsticky"  # no version knows it
+_ANY_WITH_ROLES = "3.39.1 to 3.41.1"
 
 # What a route answers where this Gluetun doesn't know it, or the role doesn't permit it. The old
 # one redirects to the new one since 3.41.
 _NOT_HERE = (301, 400, 401, 404)
 
 
-class RoleError(ServiceError):
-    """Gluetun refused: `lacks` is the route that its role must list, where its version is known."""
+@dataclass(frozen=True)
+class PublicAddress:
+    """The VPN's address on the internet, and the country that it is in, where Gluetun knows it."""
 
-    def __init__(self, sentence: str, lacks: Route | None) -> None:
-        super().__init__(Reason.GLUETUN_UNAUTHORIZED, ErrorKind.UNAUTHORIZED, sentence)
-        self.lacks = lacks
+    address: str
+    country: str | None
+
+
+@dataclass(frozen=True)
+class _Refused:
+    status: int
+    wants_password: bool
 
 
 class Gluetun:
-    """Gluetun's forwarded ports: the control server's word, or the port file's when that is out.
+    """Gluetun's forwarded ports: the control server's statement, or the port file's without one.
 
-    `authorization` gives the headers to present, anew for each request. `route` is the one that
-    worked last, or is tried first; `public_ip_refused` tells that the role doesn't permit that.
+    `credential` gives what to present, anew for each request. `route` is the one that worked last,
+    or is tried first; `public_ip_refused` tells that the role doesn't permit that.
     """
 
     def __init__(
         self,
         http: HttpClient,
-        authorization: Callable[[], Mapping[str, bytes]],
+        credential: Callable[[], Credential],
         port_file: PortFile | None = None,
     ) -> None:
         self._http = http
-        self._authorization = authorization
+        self._credential = credential
         self._port_file = port_file
+        self._answered = False  # on `route`
         self.route = Route.SINCE_3_41
         self.public_ip_refused = False
 
@@ -62,21 +78,24 @@ class Gluetun:
         Tries the route that worked last, then the other one: Gluetun to 3.40 answers 400 or 401
         on the new route, 3.41 and later redirect the old one. Raises `ServiceError`.
         """
-        refusals: dict[Route, int] = {}
+        refusals: dict[Route, _Refused] = {}
         for route in sorted(Route, key=lambda route: route is not self.route):
             try:
-                with self._http.exchange("GET", route, headers=self._authorization()) as answer:
-                    ports = self._read_ports(answer, route, refusals)
+                with self._get(route) as answer:
+                    if answer.status == 200:
+                        self.route, self._answered = route, True
+                        return self._ports(self._http.json_object(answer))
+                    refusals[route] = self._refused(answer, route)
+                    if len(refusals) == len(Route):
+                        raise self._refusal(refusals)
             except ServiceError as error:
                 if error.reason is Reason.GLUETUN_UNREACHABLE:
-                    self.public_ip_refused = False  # it may be back with another role
+                    # It may be back as another version, with another role.
+                    self.public_ip_refused = self._answered = False
                 raise
-            if ports is not None:
-                self.route = route
-                return ports
         raise AssertionError("the last route has an answer or an error")
 
-    def public_ip(self) -> str | None:
+    def public_address(self) -> PublicAddress | None:
         """Ask for the VPN's public address, if the role permits it; None where it isn't known.
 
         Optional: a refusal is no error, and it is not asked for again until Gluetun was away.
@@ -84,36 +103,108 @@ class Gluetun:
         if self.public_ip_refused:
             return None
         try:
-            with self._http.exchange("GET", PUBLIC_IP, headers=self._authorization()) as answer:
-                return self._read_public_ip(answer)
+            with self._get(PUBLIC_IP) as answer:
+                self.public_ip_refused = answer.status in _NOT_HERE
+                if answer.status != 200:
+                    return None
+                found = self._http.json_object(answer)
         except ServiceError:
             return None
+        address, country = found.get("public_ip"), found.get("country")
+        if not isinstance(address, str) or not _is_address(address):
+            return None
+        return PublicAddress(address, country if _is_name(country) else None)
+
+    def version(self) -> str | None:
+        """Ask for Gluetun's version; None where nothing can be learnt of it.
+
+        Where the role doesn't permit that, it is told as a range, by how an unknown path is
+        answered (404 from 3.41.2 on, 401 from 3.39.1 on, 400 before) and by which route told the
+        ports.
+        """
+        try:
+            with self._get(_VERSION) as answer:
+                if answer.status == 200:
+                    version = self._http.json_object(answer).get("version")
+                    return version if _is_name(version) else None
+            with self._get(_UNKNOWN) as answer:
+                return self._range(answer.status)
+        except ServiceError:
+            return None
+
+    def is_open(self) -> bool:
+        """Ask whether the ports are told without a credential, too; raises `ServiceError`.
+
+        So they are by 3.39.0 and older, which know none, and up to 3.41 without a role.
+        """
+        with self._http.exchange("GET", self.route) as answer:
+            return answer.status == 200
+
+    def _get(self, path: str) -> AbstractContextManager[Response]:
+        return self._http.exchange("GET", path, headers=self._credential().headers)
+
+    def _range(self, status: int) -> str | None:
+        if status != 401:
+            return {404: "3.41.2 or later", 400: "3.39.0 or earlier"}.get(status)
+        if not self._answered:
+            return _ANY_WITH_ROLES
+        return "3.41.0 or 3.41.1" if self.route is Route.SINCE_3_41 else "3.39.1 to 3.40"
+
+    def _refused(self, answer: Response, route: Route) -> _Refused:
+        if answer.status not in _NOT_HERE:
+            raise self._http.error(
+                ErrorKind.HTTP_STATUS, f"answered {answer.status} to GET {route}"
+            )
+        return _Refused(answer.status, _challenges(answer))
+
+    def _refusal(self, refusals: Mapping[Route, _Refused]) -> ServiceError:
+        """Tell what two refused routes mean."""
+        statuses = {route: refused.status for route, refused in refusals.items()}
+        if 401 not in statuses.values():
+            answers = " and ".join(f"{status} to GET {route}" for route, status in statuses.items())
+            return self._http.error(ErrorKind.HTTP_STATUS, f"answered {answers}")
+        where = f"{self._http.service.name} at {self._http.service.url}"
+        credential = self._credential()
+        return refusal(where, credential, *self._what_is_wrong(refusals, credential.sent))
+
+    def _what_is_wrong(
+        self, refusals: Mapping[Route, _Refused], sent: Sent
+    ) -> tuple[Wrong, Route | None]:
+        """Tell what a refusal is for, and which route is this version's; asks for what it must."""
+        redirected = refusals[Route.UP_TO_3_40].status == 301
+        wanting = [route for route, refused in refusals.items() if refused.wants_password]
+        if redirected and sent is not Sent.NOTHING:
+            return Wrong.ROUTE, Route.SINCE_3_41
+        if wanting:
+            return Wrong.KIND, wanting[0]
+        if sent is Sent.NOTHING:
+            return Wrong.MISSING, Route.SINCE_3_41 if redirected else self._known_route()
+        if sent is Sent.PASSWORD and (wanted := self._wants_password()):
+            return Wrong.PASSWORD, wanted
+        return Wrong.UNKNOWN, self._known_route()
+
+    def _wants_password(self) -> Route | None:
+        """Ask which route is one of a role with user and password: it says so to who sends none."""
+        for route in Route:
+            with self._http.exchange("GET", route) as answer:
+                if _challenges(answer):
+                    return route
+        return None
+
+    def _known_route(self) -> Route | None:
+        """Ask for what tells which of the two routes this version knows."""
+        version = self.version()
+        if version == "latest":
+            return Route.SINCE_3_41
+        found = re.match(r"v?(\d+)\.(\d+)", version or "")
+        if found is None or version == _ANY_WITH_ROLES:
+            return None
+        new = (int(found[1]), int(found[2])) >= (3, 41)
+        return Route.SINCE_3_41 if new else Route.UP_TO_3_40
 
     def ports_in_file(self) -> tuple[int, ...]:
         """Read the ports from the port file; none where there is no such file."""
         return self._port_file.ports() if self._port_file else ()
-
-    def _read_ports(
-        self, response: Response, route: Route, refusals: dict[Route, int]
-    ) -> tuple[int, ...] | None:
-        """Read a route's answer; None where it refuses and the other route is yet to be tried."""
-        if response.status == 200:
-            return self._ports(self._http.json_object(response))
-        if response.status not in _NOT_HERE:
-            raise self._http.error(
-                ErrorKind.HTTP_STATUS, f"answered {response.status} to GET {route}"
-            )
-        refusals[route] = response.status
-        if len(refusals) < len(Route):
-            return None
-        raise self._refusal(refusals)
-
-    def _read_public_ip(self, response: Response) -> str | None:
-        self.public_ip_refused = response.status in _NOT_HERE
-        if response.status != 200:
-            return None
-        address = self._http.json_object(response).get("public_ip")
-        return address if isinstance(address, str) and address else None
 
     def _ports(self, answer: dict[str, object]) -> tuple[int, ...]:
         """Read `{"port":5914}` (one, to 3.41) and `{"ports":[5914,6000]}` (several, and master)."""
@@ -130,25 +221,17 @@ class Gluetun:
             )
         return tuple(ports)
 
-    def _refusal(self, refusals: Mapping[Route, int]) -> ServiceError:
-        """Tell what two refused routes mean."""
-        where = f"{self._http.service.name} at {self._http.service.url}"
-        new, old = (f'"{route.in_a_role}"' for route in Route)
-        if refusals[Route.UP_TO_3_40] == 301 and refusals[Route.SINCE_3_41] == 401:
-            return RoleError(
-                f"{where} takes the credential, but its role lacks the route; add {new} to the "
-                f"routes of the role, in place of {old}",
-                lacks=Route.SINCE_3_41,
-            )
-        if 401 in refusals.values():
-            return RoleError(
-                f"{where} answered 401; give qSticky the credential of a role "
-                "(GLUETUN_AUTH_TYPE, GLUETUN_APIKEY) that has the one route its version knows: "
-                f"{new} for Gluetun 3.41 and later, {old} up to 3.40",
-                lacks=None,
-            )
-        answers = " and ".join(f"{status} to GET {route}" for route, status in refusals.items())
-        return self._http.error(ErrorKind.HTTP_STATUS, f"answered {answers}")
+
+def no_port_for(seconds: float) -> SyncError:
+    """Make the error of a Gluetun that has had no forwarded port for so many seconds, or longer."""
+    return SyncError(
+        Reason.NO_FORWARDED_PORT,
+        f"Gluetun has had no forwarded port for {seconds:g} s or longer; set "
+        "VPN_PORT_FORWARDING=on for Gluetun, choose a server that forwards ports "
+        "(PORT_FORWARD_ONLY=on with Proton VPN or PIA), and look at Gluetun's log, or, with a "
+        "provider that gives a port for good, such as AirVPN, with which Gluetun would refuse to "
+        "start so, set FORWARDED_PORT for qSticky instead",
+    )
 
 
 def no_port_at(index: int, count: int) -> SyncError:
@@ -175,6 +258,23 @@ def gluetun_service(url: str) -> Service:
 def basic_authorization(username: str, password: str) -> dict[str, bytes]:
     """Make the header of HTTP Basic authentication."""
     return {"Authorization": b"Basic " + base64.b64encode(f"{username}:{password}".encode())}
+
+
+def _challenges(answer: Response) -> bool:
+    return answer.status == 401 and answer.headers.get("WWW-Authenticate", "").startswith("Basic")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_name(value: object) -> TypeGuard[str]:
+    """Whether it is a text that is short enough and fit to be shown."""
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= _LONGEST_NAME
 
 
 def _is_port(value: object) -> bool:

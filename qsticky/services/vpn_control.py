@@ -1,10 +1,11 @@
 """Tells Gluetun to stop and start its VPN: the one thing that is asked of it which changes it."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from enum import StrEnum
 
 from qsticky.errors import ErrorKind
-from qsticky.services.gluetun import RoleError
+from qsticky.services.gluetun_roles import Credential, RoleError, Wrong
 from qsticky.services.http import HttpClient, Response
 
 VPN_STATUS = "/v1/vpn/status"
@@ -21,18 +22,18 @@ class VpnStatus(StrEnum):
 class VpnControl:
     """The VPN of one Gluetun; from any thread, over a connection of its own for each request.
 
-    `authorization` gives the headers to present, anew for each request. Gluetun has `patience`
+    `credential` gives what to present, anew for each request. Gluetun has `patience`
     seconds to answer: stopping waits for its down command, starting for the VPN.
     """
 
     def __init__(
         self,
         http: HttpClient,
-        authorization: Callable[[], Mapping[str, bytes]],
+        credential: Callable[[], Credential],
         patience: float = 60.0,
     ) -> None:
         self._http = http
-        self._authorization = authorization
+        self._credential = credential
         self._patience = patience
 
     def set_status(self, status: VpnStatus) -> str:
@@ -46,7 +47,7 @@ class VpnControl:
         with self._http.exchange(
             "PUT",
             VPN_STATUS,
-            headers=self._authorization(),
+            headers=self._credential().headers,
             json={"status": status},
             patience=self._patience,
         ) as answer:
@@ -56,7 +57,7 @@ class VpnControl:
                     ErrorKind.HTTP_STATUS, f"answered {answer.status} to {IN_A_ROLE}"
                 )
             outcome = self._http.json_object(answer).get("outcome")
-            if not isinstance(outcome, str) or not outcome:
+            if not isinstance(outcome, str) or not re.fullmatch("[a-z ]{1,40}", outcome):
                 raise self._http.error(
                     ErrorKind.INVALID_RESPONSE, f"answered {IN_A_ROLE} without an outcome"
                 )
@@ -69,7 +70,7 @@ class VpnControl:
         answered 400, by whoever was let in, in every version.
         """
         with self._http.exchange(
-            "PUT", VPN_STATUS, headers=self._authorization(), json={}, patience=self._patience
+            "PUT", VPN_STATUS, headers=self._credential().headers, json={}, patience=self._patience
         ) as answer:
             self._refuse_a_refusal(answer)
             if answer.status != 400:
@@ -83,5 +84,5 @@ class VpnControl:
                 f"{self._http.service.name} at {self._http.service.url} does not permit qSticky to "
                 f'restart the VPN; add "{IN_A_ROLE}" to the routes of the role with qSticky\'s '
                 "credential, or unset GLUETUN_RESTART_AFTER",
-                lacks=None,
+                Wrong.ROUTE,
             )

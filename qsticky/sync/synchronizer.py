@@ -115,7 +115,7 @@ class Synchronizer:
     def _follow_public_ip(self, seen: "_Sight") -> None:
         if self._lookout.seen or not seen.gluetun_up:
             return
-        address = self._gluetun.public_ip()
+        address = getattr(self._gluetun.public_address(), 'address', None)
         if address and self._public_ip and address != self._public_ip:
             self._note_evidence(RebindCause.ADDRESS_CHANGED)
         self._public_ip = address or self._public_ip

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from qsticky.clock import Clock, in_words
 from qsticky.errors import ServiceError
-from qsticky.services.gluetun import RoleError
+from qsticky.services.gluetun_roles import RoleError
 from qsticky.services.vpn_control import VpnControl, VpnStatus
 
 _LONGEST_WAIT = 3600.0

@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -92,8 +93,11 @@ def check_gluetun(gluetun: Gluetun) -> None:
             check_sentence(error)
         else:
             assert all(type(port) is int and 1 <= port <= 65535 for port in ports)
-        address = gluetun.public_ip()
-        assert address is None or (isinstance(address, str) and address)
+        if public := gluetun.public_address():
+            assert ip_address(public.address)
+            assert public.country is None or public.country.isprintable()
+        version = gluetun.version()
+        assert version is None or version.isprintable()
 
 
 def check_qbittorrent(qbittorrent: QBittorrent) -> None:

@@ -3,16 +3,19 @@
 import base64
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import requests
-from requests_mock import Mocker
+from requests_mock import ANY, Mocker
 
+from qsticky.demo.gluetun_simulator import GluetunRelease, GluetunSimulator
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services.factory import make_gluetun
-from qsticky.services.gluetun import Gluetun, RoleError, Route
-from qsticky.services.http import Exchange
+from qsticky.services.gluetun import Gluetun, PublicAddress
+from qsticky.services.gluetun_roles import RoleError, Route, Wrong
+from qsticky.services.http import Exchange, unobserved
 from tests.unit.conftest import Load
 
 URL = "http://gluetun:8000"
@@ -165,46 +168,155 @@ def test_the_route_that_worked_can_be_told(
 # Refusals
 
 
-@pytest.mark.parametrize(
-    ("release", "lacks"),
-    [((UNAUTHORIZED, MOVED), Route.SINCE_3_41), ((UNAUTHORIZED, UNAUTHORIZED), None)],
+@dataclass(frozen=True)
+class Refusal:
+    """What is set for qSticky and how Gluetun is set up, and what the sentence says then."""
+
+    variables: Mapping[str, object]
+    gluetun: Mapping[str, object]
+    wrong: Wrong
+    route: Route | None
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.wrong} {self.gluetun} {self.variables}"
+
+
+KEY = {"GLUETUN_APIKEY": "key"}
+USER = {"GLUETUN_USERNAME": "me", "GLUETUN_PASSWORD": "secret"}
+BASIC = {"GLUETUN_AUTH_TYPE": "basic", **USER}
+EITHER = (
+    'the one route that its version knows: "GET /v1/portforward" for Gluetun 3.41 and later, '
+    '"GET /v1/openvpn/portforwarded" up to 3.40'
 )
-def test_the_route_that_a_role_lacks_is_known_where_the_version_is(
-    gluetun: Gluetun, install: Install, release: Release, lacks: Route | None
-) -> None:
-    install(release)
-    with pytest.raises(RoleError) as caught:
-        gluetun.forwarded_ports()
-    assert caught.value.lacks is lacks
-
-
-def test_a_role_that_lacks_the_new_route_is_told_the_line_to_add(
-    gluetun: Gluetun, install: Install
-) -> None:
-    install((UNAUTHORIZED, MOVED))
-    sentence = failure(gluetun, Reason.GLUETUN_UNAUTHORIZED, ErrorKind.UNAUTHORIZED)
-    assert 'its role lacks the route; add "GET /v1/portforward" to the routes' in sentence
-    assert 'in place of "GET /v1/openvpn/portforwarded"' in sentence
-
-
-@pytest.mark.parametrize(
-    "release",
-    [
-        (UNAUTHORIZED, UNAUTHORIZED),
-        (UNAUTHORIZED, (404, "404 page not found\n")),
-        ((400, "not found\n"), UNAUTHORIZED),
-    ],
+WITHOUT_BASIC = "set GLUETUN_AUTH_TYPE=basic, without which GLUETUN_PASSWORD is not sent"
+LACKS_THE_ROUTE = (
+    'takes GLUETUN_APIKEY, but no role with it lists the route; add "GET /v1/portforward" to the '
+    "routes of qSticky's role, or add a role with this credential and that route"
 )
-def test_a_bare_401_names_both_routes_with_their_versions(
-    gluetun: Gluetun, install: Install, exchanges: list[Exchange], release: Release
+
+
+def wrong_key(release: str, line: str, route: Route | None, **more: object) -> Refusal:
+    return Refusal(
+        KEY,
+        {"release": release, "api_key": "another", **more},
+        Wrong.UNKNOWN,
+        route,
+        f"answered 401 to GLUETUN_APIKEY; set the credential of a role that lists {line}",
+    )
+
+
+REFUSALS = [
+    wrong_key("3.40", EITHER, None),
+    wrong_key("3.41", EITHER, None),
+    wrong_key("3.41.3", f'"GET {NEW}"', Route.SINCE_3_41),
+    wrong_key("master", f'"GET {NEW}"', Route.SINCE_3_41),
+    # A right one, whose role lacks both.
+    *(
+        wrong_key(release, line, route, api_key="key", routes=["GET /v1/version"])
+        for release, line, route in (
+            ("3.40", f'"GET {OLD}"', Route.UP_TO_3_40),
+            ("3.41", f'"GET {NEW}"', Route.SINCE_3_41),
+            ("3.41.3", f'"GET {NEW}"', Route.SINCE_3_41),
+            ("master", f'"GET {NEW}"', Route.SINCE_3_41),
+        )
+    ),
+    # A role made for 3.40, and a route that is another role's beside the default one.
+    *(
+        Refusal(KEY, {"release": release, **role}, Wrong.ROUTE, Route.SINCE_3_41, LACKS_THE_ROUTE)
+        for release in ("3.41", "3.41.3", "master")
+        for role in (
+            {"api_key": "key", "routes": [f"GET {OLD}"]},
+            {"api_key": "another", "routes": [f"GET {NEW}"], "default_api_key": "key"},
+            {"username": "you", "routes": [f"GET {NEW}"], "default_api_key": "key"},
+        )
+    ),
+    *(
+        Refusal(
+            variables,
+            {"release": release, "username": "me", "password": "right"},
+            Wrong.KIND,
+            route,
+            f'wants a user and a password for "{route.in_a_role}", and got {got}; {remedy}',
+        )
+        for release, route in (
+            ("3.40", Route.UP_TO_3_40),
+            ("3.41", Route.SINCE_3_41),
+            ("3.41.3", Route.SINCE_3_41),
+        )
+        for variables, got, remedy in (
+            (
+                KEY,
+                "GLUETUN_APIKEY",
+                "set GLUETUN_AUTH_TYPE=basic, GLUETUN_USERNAME and GLUETUN_PASSWORD",
+            ),
+            (USER, "no credential", WITHOUT_BASIC),
+            ({**KEY, **USER}, "GLUETUN_APIKEY", WITHOUT_BASIC),
+        )
+    ),
+    *(
+        Refusal(
+            BASIC,
+            {"release": release, "username": "me", "password": "right"},
+            Wrong.PASSWORD,
+            route,
+            "refused GLUETUN_USERNAME and GLUETUN_PASSWORD; set those of a role that lists "
+            f'"{route.in_a_role}"',
+        )
+        for release, route in (("3.40", Route.UP_TO_3_40), ("3.41", Route.SINCE_3_41))
+    ),
+    Refusal(
+        BASIC,
+        {"release": "3.41.3", "api_key": "key"},
+        Wrong.UNKNOWN,
+        Route.SINCE_3_41,
+        "answered 401 to GLUETUN_USERNAME and GLUETUN_PASSWORD; set the credential of a role that "
+        f'lists "GET {NEW}"',
+    ),
+    Refusal(
+        {},
+        {"release": "master"},
+        Wrong.MISSING,
+        Route.SINCE_3_41,
+        f'wants a credential; set GLUETUN_APIKEY, and have its role list "GET {NEW}"',
+    ),
+    Refusal(
+        {},
+        {"release": "3.40", "api_key": "key"},
+        Wrong.MISSING,
+        None,
+        f"wants a credential; set GLUETUN_APIKEY, and have its role list {EITHER}",
+    ),
+    Refusal(
+        USER,
+        {"release": "3.41.3", "api_key": "key"},
+        Wrong.MISSING,
+        Route.SINCE_3_41,
+        f'wants a credential; {WITHOUT_BASIC}, and have its role list "GET {NEW}"',
+    ),
+]
+
+
+@pytest.mark.parametrize("case", REFUSALS, ids=str)
+def test_a_refusal_tells_what_is_wrong_and_what_to_do(
+    load: Load, exchanges: list[Exchange], case: Refusal
 ) -> None:
-    install(release)
-    sentence = failure(gluetun, Reason.GLUETUN_UNAUTHORIZED, ErrorKind.UNAUTHORIZED)
-    assert "answered 401" in sentence
-    assert '"GET /v1/portforward" for Gluetun 3.41 and later' in sentence
-    assert '"GET /v1/openvpn/portforwarded" up to 3.40' in sentence
-    assert "GLUETUN_AUTH_TYPE, GLUETUN_APIKEY" in sentence
-    assert [exchange.error for exchange in exchanges] == [None, ErrorKind.UNAUTHORIZED]
+    with GluetunSimulator(**case.gluetun) as simulator:  # type: ignore[arg-type]
+        variables = {"GLUETUN_PORT": simulator.port, **case.variables}
+        gluetun = make_gluetun(load(**variables), exchanges.append)
+        with pytest.raises(RoleError) as caught:
+            gluetun.forwarded_ports()
+    error = caught.value
+    assert (error.reason, error.kind) == (Reason.GLUETUN_UNAUTHORIZED, ErrorKind.UNAUTHORIZED)
+    assert (error.wrong, error.route) == (case.wrong, case.route)
+    where = f"Gluetun's control server at http://localhost:{simulator.port}"
+    assert str(error) == f"{where} {case.sentence}"
+    assert [exchange.error for exchange in exchanges].count(ErrorKind.UNAUTHORIZED) == 1
+
+
+def test_only_a_right_credential_lacks_a_route() -> None:
+    assert RoleError("", Wrong.ROUTE, Route.SINCE_3_41).lacks is Route.SINCE_3_41
+    assert RoleError("", Wrong.UNKNOWN, Route.SINCE_3_41).lacks is None
 
 
 def test_a_refusal_is_told_also_when_the_old_route_was_remembered(
@@ -214,7 +326,7 @@ def test_a_refusal_is_told_also_when_the_old_route_was_remembered(
     gluetun.forwarded_ports()
     install((UNAUTHORIZED, MOVED))
     sentence = failure(gluetun, Reason.GLUETUN_UNAUTHORIZED, ErrorKind.UNAUTHORIZED)
-    assert "its role lacks the route" in sentence
+    assert LACKS_THE_ROUTE in sentence
 
 
 @pytest.mark.parametrize(
@@ -358,25 +470,55 @@ def test_a_key_that_changes_on_disk_is_sent_anew(
     assert sent == [b"first", b"second"]
 
 
+@pytest.mark.parametrize(
+    ("gluetun", "is_open"),
+    [
+        ({"release": "3.39.0", "api_key": "key"}, True),
+        ({"release": "3.40"}, True),
+        ({"release": "3.41"}, True),
+        ({"release": "3.40", "api_key": "key"}, False),
+        ({"release": "3.41.3", "api_key": "key"}, False),
+    ],
+    ids=str,
+)
+def test_whether_a_credential_is_needed_can_be_told(
+    load: Load, gluetun: dict[str, str], is_open: bool
+) -> None:
+    with GluetunSimulator(**gluetun) as simulator:  # type: ignore[arg-type]
+        variables = {"GLUETUN_PORT": simulator.port, "GLUETUN_APIKEY": "key"}
+        client = make_gluetun(load(**variables), unobserved)
+        client.forwarded_ports()
+        assert client.is_open() is is_open
+
+
 # The public address
 
 
 @pytest.mark.parametrize(
-    ("body", "address"),
+    ("body", "found"),
     [
-        ('{"public_ip":"203.0.113.7","country":"NL"}', "203.0.113.7"),
+        ('{"public_ip":"203.0.113.7","country":"Norway"}', PublicAddress("203.0.113.7", "Norway")),
+        ('{"public_ip":"203.0.113.7"}', PublicAddress("203.0.113.7", None)),
+        ('{"public_ip":"2001:db8::7","country":""}', PublicAddress("2001:db8::7", None)),
+        ('{"public_ip":"203.0.113.7","country":7}', PublicAddress("203.0.113.7", None)),
+        ('{"public_ip":"203.0.113.7","country":"a\\nb"}', PublicAddress("203.0.113.7", None)),
+        (
+            f'{{"public_ip":"203.0.113.7","country":"{"x" * 81}"}}',
+            PublicAddress("203.0.113.7", None),
+        ),
         ('{"public_ip":""}', None),
         ('{"public_ip":null}', None),
         ('{"public_ip":1}', None),
+        ('{"public_ip":"somewhere"}', None),
         ("{}", None),
         ("nonsense", None),
     ],
 )
 def test_the_public_address_is_told_where_it_is_known(
-    gluetun: Gluetun, requests_mock: Mocker, body: str, address: str | None
+    gluetun: Gluetun, requests_mock: Mocker, body: str, found: PublicAddress | None
 ) -> None:
     mocked = requests_mock.get(URL + IP, text=body)
-    assert [gluetun.public_ip() for _ in range(2)] == [address] * 2
+    assert [gluetun.public_address() for _ in range(2)] == [found] * 2
     assert mocked.call_count == 2
     assert mocked.request_history[-1].headers["X-API-Key"] == b"key"
 
@@ -390,7 +532,7 @@ def test_a_refused_public_address_is_not_asked_for_until_gluetun_was_away(
     status: int,
 ) -> None:
     mocked = requests_mock.get(URL + IP, status_code=status)
-    assert [gluetun.public_ip() for _ in range(3)] == [None] * 3
+    assert [gluetun.public_address() for _ in range(3)] == [None] * 3
     assert mocked.call_count == 1
     assert [exchange.error for exchange in exchanges] == [None]
     assert gluetun.public_ip_refused
@@ -398,7 +540,7 @@ def test_a_refused_public_address_is_not_asked_for_until_gluetun_was_away(
     failure(gluetun, Reason.GLUETUN_UNREACHABLE, ErrorKind.CONNECTION)
     install(ports_by("3.41", '{"port":5914}'))
     requests_mock.get(URL + IP, text='{"public_ip":"203.0.113.7"}')
-    assert gluetun.public_ip() == "203.0.113.7"
+    assert gluetun.public_address() == PublicAddress("203.0.113.7", None)
     assert not gluetun.public_ip_refused
 
 
@@ -406,9 +548,75 @@ def test_a_public_address_that_cannot_be_asked_for_is_no_error(
     gluetun: Gluetun, requests_mock: Mocker
 ) -> None:
     requests_mock.get(URL + IP, exc=requests.ReadTimeout(TimeoutError()))
-    assert gluetun.public_ip() is None
+    assert gluetun.public_address() is None
     requests_mock.get(URL + IP, text='{"public_ip":"203.0.113.7"}')
-    assert gluetun.public_ip() == "203.0.113.7"
+    assert gluetun.public_address() == PublicAddress("203.0.113.7", None)
+
+
+# The version
+
+
+@pytest.mark.parametrize(
+    ("release", "permitted", "asked_before", "after"),
+    [
+        ("3.39.0", "v3.39.0", "v3.39.0", "v3.39.0"),  # permits everything
+        ("3.40", "v3.40.4", "3.39.1 to 3.41.1", "3.39.1 to 3.40"),
+        ("3.41", "v3.41.1", "3.39.1 to 3.41.1", "3.41.0 or 3.41.1"),
+        ("3.41.3", "v3.41.3", "3.41.2 or later", "3.41.2 or later"),
+        ("master", "latest", "3.41.2 or later", "3.41.2 or later"),
+    ],
+)
+def test_the_version_is_told_as_far_as_it_can_be(
+    load: Load, release: GluetunRelease, permitted: str, asked_before: str, after: str
+) -> None:
+    port_route = f"GET {OLD if release in ('3.39.0', '3.40') else NEW}"
+    for routes, versions in (
+        (None, [permitted, permitted]),
+        ([port_route], [asked_before, after]),
+    ):
+        with GluetunSimulator(release=release, api_key="key", routes=routes) as simulator:
+            variables = {"GLUETUN_PORT": simulator.port, "GLUETUN_APIKEY": "key"}
+            gluetun = make_gluetun(load(**variables), unobserved)
+            before = gluetun.version()
+            gluetun.forwarded_ports()
+            assert [before, gluetun.version()] == versions
+
+
+@pytest.mark.parametrize(
+    ("version", "unknown", "told"),
+    [
+        (UNAUTHORIZED, (400, ""), "3.39.0 or earlier"),
+        (UNAUTHORIZED, (200, ""), None),
+        (UNAUTHORIZED, (500, ""), None),
+        ((200, "nonsense"), (404, ""), None),
+        ((200, "{}"), (404, ""), None),
+        ((200, '{"version":""}'), (404, ""), None),
+        ((200, '{"version":"a\\u0007"}'), (404, ""), None),
+    ],
+)
+def test_what_is_no_version_is_none(
+    gluetun: Gluetun, requests_mock: Mocker, version: Reply, unknown: Reply, told: str | None
+) -> None:
+    requests_mock.get(ANY, status_code=unknown[0], text=unknown[1])
+    requests_mock.get(f"{URL}/v1/version", status_code=version[0], text=version[1])
+    assert gluetun.version() == told
+
+
+def test_a_silent_gluetun_has_no_version(gluetun: Gluetun, requests_mock: Mocker) -> None:
+    requests_mock.get(ANY, exc=requests.ConnectionError(ConnectionRefusedError()))
+    assert gluetun.version() is None
+
+
+def test_a_gluetun_that_was_away_may_be_back_as_another_version(
+    gluetun: Gluetun, install: Install, requests_mock: Mocker
+) -> None:
+    requests_mock.get(ANY, status_code=401)
+    install(ports_by("3.40", '{"port":5914}'))
+    gluetun.forwarded_ports()
+    assert gluetun.version() == "3.39.1 to 3.40"
+    requests_mock.get(URL + OLD, exc=requests.ConnectionError(ConnectionRefusedError()))
+    failure(gluetun, Reason.GLUETUN_UNREACHABLE, ErrorKind.CONNECTION)
+    assert gluetun.version() == "3.39.1 to 3.41.1"
 
 
 # The port file

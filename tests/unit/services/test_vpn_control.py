@@ -5,7 +5,7 @@ from requests_mock import Mocker
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services.factory import make_vpn_control
-from qsticky.services.gluetun import RoleError
+from qsticky.services.gluetun_roles import RoleError
 from qsticky.services.http import Exchange
 from qsticky.services.vpn_control import VpnControl, VpnStatus
 from tests.unit.conftest import Load
@@ -56,6 +56,7 @@ def test_a_refusal_names_the_line_to_add(
         (200, "{}", ErrorKind.INVALID_RESPONSE),
         (200, '{"outcome":""}', ErrorKind.INVALID_RESPONSE),
         (200, '{"outcome":1}', ErrorKind.INVALID_RESPONSE),
+        (200, '{"outcome":"a <script>"}', ErrorKind.INVALID_RESPONSE),
     ],
 )
 def test_an_answer_without_an_outcome_is_an_error(
