@@ -43,11 +43,6 @@ def wall(clock: Clock, moment: float) -> float:
     return clock.now() - (clock.monotonic() - moment)
 
 
-def moment_of(clock: Clock, seconds: float) -> float:
-    """Tell the moment (monotonic) of a time in seconds since the epoch."""
-    return clock.monotonic() - (clock.now() - seconds)
-
-
 def rfc3339(timestamp: float, timespec: str = "seconds") -> str:
     """Write a moment (seconds since the epoch) as RFC 3339 in UTC with `Z`."""
     moment = datetime.fromtimestamp(timestamp, UTC).isoformat(timespec=timespec)

@@ -25,9 +25,9 @@ from qsticky.record.metrics import Metrics
 from qsticky.services.factory import make_gluetun, make_qbittorrent
 from qsticky.services.http import Exchange
 from qsticky.services.qbittorrent import LoginLimit
-from qsticky.sync.listening import Lookout
 from qsticky.sync.report import SyncReport, Trigger
-from qsticky.sync.synchronizer import Synchronizer
+from qsticky.sync.synchronizer import Options, Synchronizer
+from qsticky.sync.vpn_interface import Kernel
 from qsticky.sync.worker import Worker
 from qsticky.web.certificate import Certificate
 from qsticky.web.routes import Routes
@@ -44,10 +44,11 @@ class _Watch(Protocol):
 class Daemon:
     """The daemon of one configuration: made and run once, in a process's main thread.
 
-    `revision` is the commit that it was built of, where that is known.
+    `revision` is the commit that it was built of, where that is known; `kernel` is what is asked
+    about interfaces and sockets: a demonstration hands in its own.
     """
 
-    def __init__(self, config: Config, *, revision: str = "") -> None:
+    def __init__(self, config: Config, *, revision: str = "", kernel: Kernel = netlink) -> None:
         self._config = config
         self._clock = SystemClock()
         stopping = threading.Event()
@@ -60,6 +61,7 @@ class Daemon:
             registry,
             check_interval=config.check_interval,
             revision=revision or "unknown",
+            clock=self._clock,
         )
         recent_events = RecentEvents()
         logger = logs.set_up(
@@ -77,21 +79,16 @@ class Daemon:
             request_timeout=config.request_timeout,
             clock=self._clock,
         )
-        synchronizer = Synchronizer(
+        self._synchronizer = Synchronizer(
             make_gluetun(config, self._observe),
             make_qbittorrent(config, self._observe, LoginLimit(self._clock)),
-            lookout=Lookout(
-                config.vpn_interface, beside=is_loopback(config.qbittorrent_host), kernel=netlink
-            ),
-            port_index=config.gluetun_port_index,
-            port_grace=config.port_grace,
-            rebind=config.qbittorrent_rebind,
-            same_network=is_loopback(config.qbittorrent_host) and is_loopback(config.gluetun_host),
+            _options(config),
+            kernel=kernel,
             clock=self._clock,
             stopping=stopping,
         )
         self._worker = Worker(
-            synchronizer.sync,
+            self._synchronizer.sync,
             self._record,
             check_interval=config.check_interval,
             clock=self._clock,
@@ -214,6 +211,22 @@ class Daemon:
         if not config.metrics_auth_configured:
             return None
         return config.metrics_username.reveal(), config.metrics_password.reveal()
+
+
+def _options(config: Config) -> Options:
+    beside = is_loopback(config.qbittorrent_host)
+    everywhere = config.metrics_address in ("0.0.0.0", "::")
+    return Options(
+        vpn_interface=config.vpn_interface,
+        webui_port=config.qbittorrent_port,
+        beside=beside,
+        same_network=beside and is_loopback(config.gluetun_host),
+        port_index=config.gluetun_port_index,
+        metrics_port=config.metrics_port if beside and everywhere else None,
+        port_grace=config.port_grace,
+        rebind=config.qbittorrent_rebind,
+        api_key=bool(config.qbittorrent_api_key),
+    )
 
 
 def _certificate(config: Config) -> Certificate | None:

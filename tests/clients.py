@@ -1,6 +1,9 @@
 """Clients of both services as the tests' own process uses them."""
 
+import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from qsticky.clock import Clock, SystemClock
 from qsticky.services.gluetun import Gluetun, gluetun_service
@@ -8,6 +11,8 @@ from qsticky.services.gluetun_roles import Credential, Sent
 from qsticky.services.http import HttpClient, unobserved
 from qsticky.services.port_file import PortFile
 from qsticky.services.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
+from qsticky.sync.synchronizer import Options, Synchronizer
+from qsticky.sync.vpn_interface import Kernel
 
 _TIMEOUT = 5.0
 
@@ -29,4 +34,25 @@ def qbittorrent_client(url: str, clock: Clock) -> QBittorrent:
         lambda: Credentials("admin", "adminadmin"),
         lambda: "",
         LoginLimit(clock),
+    )
+
+
+def make_synchronizer(
+    gluetun: Gluetun | None,
+    qbittorrent: QBittorrent,
+    *,
+    kernel: Kernel,
+    clock: Clock,
+    stopping: threading.Event | None = None,
+    **options: Any,
+) -> Synchronizer:
+    """Make a synchronizer of both clients, with these `Options`, all in one network if unsaid."""
+    usual = Options(vpn_interface="tun0", webui_port=8080, beside=True, same_network=True)
+    return Synchronizer(
+        gluetun,
+        qbittorrent,
+        replace(usual, **options),
+        kernel=kernel,
+        clock=clock,
+        stopping=stopping or threading.Event(),
     )

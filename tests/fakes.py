@@ -1,6 +1,11 @@
 """Collaborators that tests use in place of the real ones."""
 
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from qsticky.kernel.netlink import Connection, Interface, Listener, PortSockets
 
 
 class FakeClock:
@@ -36,3 +41,30 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         """Let this much time pass."""
         self._elapsed += seconds
+
+
+TUN0 = Interface("tun0", 7, up=True, addresses=(ip_address("10.2.0.2"),))
+
+
+@dataclass
+class FakeKernel:
+    """A kernel that tells what the test wants; an error is raised. ``asked`` are the ports."""
+
+    tun0: Interface | OSError | None = TUN0
+    listeners: Sequence[Listener] | OSError = ()
+    connections: Sequence[Connection] = ()
+    asked: list[int] = field(default_factory=list)
+
+    def interface(self, name: str) -> Interface | None:
+        """Tell of the interface of that name."""
+        if isinstance(self.tun0, OSError):
+            raise self.tun0
+        return self.tun0 if self.tun0 and self.tun0.name == name else None
+
+    def sockets(self, port: int) -> PortSockets:
+        """Tell of the sockets of a port."""
+        self.asked.append(port)
+        if isinstance(self.listeners, OSError):
+            raise self.listeners
+        listeners = tuple(one for one in self.listeners if one.port == port)
+        return PortSockets(listeners, tuple(self.connections))

@@ -7,7 +7,9 @@ from qsticky.errors import Reason, SyncError
 from qsticky.services.qbittorrent import ConnectionStatus
 from qsticky.sync.report import Status, SyncReport, Trigger
 
-ENDED = 1_737_749_293.25  # 2025-01-24T20:08:13.250Z
+WALL = 1_737_749_293.25  # 2025-01-24T20:08:13.250Z
+ENDED = 100.0  # the same as a moment, by a `FakeClock(START)` that stands at its beginning
+START = WALL - ENDED
 
 _SYNCED = SyncReport(
     trigger=Trigger.INTERVAL,
@@ -50,3 +52,22 @@ def degraded(sentence: str = "Gluetun is away; start it", **facts: Any) -> SyncR
     """Gluetun's API could not be read, and the port came from the file."""
     problem = SyncError(Reason.GLUETUN_UNREACHABLE, sentence)
     return replace(_SYNCED, **{"gluetun_up": False, "problem": problem, **facts})
+
+
+KNOWN = synced(
+    interface_visible=True,
+    received_bytes=4096,
+    transmitted_bytes=1024,
+    listening=True,
+    incoming_connections=12,
+    last_incoming=ENDED - 40,
+    reachable=False,
+    dht_nodes=300,
+    external_address="203.0.113.9",
+    public_address="203.0.113.7",
+    country="Netherlands",
+    address_changed=True,
+    gluetun_version="3.41.3",
+    qbittorrent_version="5.1.0",
+    vpn_restarts=1,
+)

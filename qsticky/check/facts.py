@@ -9,7 +9,7 @@ from qsticky.check.place import Place
 from qsticky.clock import Clock
 from qsticky.config import Config
 from qsticky.services.qbittorrent import Preferences
-from qsticky.sync.listening import Kernel
+from qsticky.sync.vpn_interface import Kernel
 
 _T = TypeVar("_T")
 

@@ -71,7 +71,7 @@ def _listens(facts: Facts, port: int) -> bool | None:
     if found is None or not 1 <= port <= 65535:  # qBittorrent stores any number
         return None
     try:
-        return netlink.listens(facts.kernel.listeners(port), found)
+        return netlink.listens(facts.kernel.sockets(port).listeners, found)
     except OSError:
         return None
 

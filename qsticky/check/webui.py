@@ -18,7 +18,7 @@ from qsticky.services.qbittorrent import (
     Preferences,
     QBittorrent,
 )
-from qsticky.sync.listening import DISCONNECTED_FOR
+from qsticky.sync.rebind import DISCONNECTED_FOR
 
 SECTION = Section("qBittorrent")
 

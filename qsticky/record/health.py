@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qsticky import __version__
-from qsticky.clock import Clock, moment_of, rfc3339, wall
+from qsticky.clock import Clock, rfc3339, wall
 from qsticky.record.logs import printable
 from qsticky.record.published_file import PublishedFile
 from qsticky.sync.report import Status, SyncReport, Trigger
@@ -53,7 +53,7 @@ class Health:
 
     def record(self, report: SyncReport, pause: float) -> OSError | None:
         """Take in a report, `pause` seconds before the next one is due, and write the file."""
-        self._state = _after(self._state, report, moment_of(self._clock, report.finished_at))
+        self._state = _after(self._state, report, report.finished_at)
         return self.write(pause)
 
     def write(self, pause: float = 0.0) -> OSError | None:

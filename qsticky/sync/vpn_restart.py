@@ -111,7 +111,7 @@ class VpnRestart:
         self._permission_known = False
         self._restarting = False
         self._to_start = False  # `stopped` may have left, and `running` was not answered yet
-        self._restarts = 0
+        self._restarts = self._told_restarts = self._new_restarts = 0
 
     @property
     def restarts(self) -> int:
@@ -123,6 +123,11 @@ class VpnRestart:
         """Whether a restart is under way."""
         return self._restarting
 
+    @property
+    def new_restarts(self) -> int:
+        """How often since the sync before the last one, which is when it was noted before."""
+        return self._new_restarts
+
     def due_in(self) -> float | None:
         """Seconds until a restart is due; None while none is, or one is under way."""
         with self._lock:
@@ -132,6 +137,8 @@ class VpnRestart:
         """Take note of what a sync learnt; a restart that is due begins now."""
         now = self._clock.monotonic()
         with self._lock:
+            self._new_restarts = self._restarts - self._told_restarts
+            self._told_restarts = self._restarts
             self._policy.note(forwarding, now)
             self._restarting = self._restarting or self._policy.due_in(now) == 0
             known = self._permission_known or forwarding is Forwarding.UNKNOWN

@@ -9,6 +9,27 @@ from qsticky.errors import Reason, SyncError
 from qsticky.sync.report import Status, SyncReport, Trigger
 
 
+class TokenBucket:
+    """Lets ten go at once, and then one a second. Moments are monotonic seconds."""
+
+    _MOST = 10.0
+
+    def __init__(self) -> None:
+        self._left = self._MOST
+        self._at = 0.0
+
+    def delay(self, now: float) -> float:
+        """Return the seconds until the next one may go."""
+        return max(0.0, 1.0 - self._filled(now))
+
+    def take(self, now: float) -> None:
+        """Note that one goes."""
+        self._left, self._at = max(0.0, self._filled(now) - 1.0), now
+
+    def _filled(self, now: float) -> float:
+        return min(self._MOST, self._left + now - self._at)
+
+
 class Worker:
     """Runs `sync` for its triggers, one at a time, and hands each report to `record`.
 
@@ -33,6 +54,7 @@ class Worker:
         self._stopping = stopping
         self._jitter = jitter
         self._failures = 0
+        self._bucket = TokenBucket()
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._requested: list[Trigger] = []
@@ -41,7 +63,8 @@ class Worker:
     def trigger(self, trigger: Trigger, *, rebind: bool = False) -> None:
         """Ask for a sync as soon as one can run, from any thread; returns at once.
 
-        Triggers that come while a sync runs make one more run, named after the first of them.
+        Triggers that come while a sync runs make one more run, named after the first of them. Ten
+        may run at once, then one a second: whoever triggers them, qBittorrent is not flooded.
         """
         with self._lock:
             if trigger not in self._requested:
@@ -63,10 +86,17 @@ class Worker:
                 return
             pause, due = self._plan(report)
             self._record(report, pause)
-            self._clock.wait(self._wake, pause)
+            if self._clock.wait(self._wake, pause):
+                self._pace()
             if self._stopping.is_set():
                 return
             triggers, rebind = self._take(due)
+
+    def _pace(self) -> None:
+        """Hold a triggered sync until it may run."""
+        if delay := self._bucket.delay(self._clock.monotonic()):
+            self._clock.wait(self._stopping, delay)
+        self._bucket.take(self._clock.monotonic())
 
     def _guarded_sync(self, triggers: Sequence[Trigger], rebind: bool) -> SyncReport:
         started = self._clock.monotonic()
@@ -75,13 +105,13 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - the one place: whatever it is, the loop goes on
             failure = SyncError(
                 Reason.INTERNAL,
-                f"qSticky failed by a mistake of its own ({type(error).__name__}); report it with "
-                "the traceback in the log line of this error",
+                f"qSticky failed by an internal error ({type(error).__name__}); report it with the "
+                "traceback in the log line of this error",
             )
             failure.__cause__ = error
             return SyncReport(
                 trigger=triggers[0],
-                finished_at=self._clock.now(),
+                finished_at=self._clock.monotonic(),
                 duration=self._clock.monotonic() - started,
                 status=Status.FAILING,
                 failure=failure,

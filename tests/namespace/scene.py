@@ -5,7 +5,6 @@ from __future__ import annotations
 import socketserver
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,9 +17,8 @@ import pytest
 from qsticky.clock import SystemClock
 from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.kernel import netlink
-from qsticky.sync.listening import Lookout
 from qsticky.sync.synchronizer import Synchronizer
-from tests.clients import gluetun_client, qbittorrent_client
+from tests.clients import gluetun_client, make_synchronizer, qbittorrent_client
 from tests.contract.targets import Client, Target
 from tests.end_to_end.command import Page, QSticky, qsticky_command
 from tests.end_to_end.conftest import GLUETUN_KEY, WebUI
@@ -202,16 +200,13 @@ class Scene:
 
     def synchronizer(self, clock: LeapingClock, interface: str = "tun0") -> Synchronizer:
         """Make the one part that decides, to be run by the test's own process."""
-        return Synchronizer(
+        return make_synchronizer(
             gluetun_client(self.gluetun.url, api_key=GLUETUN_KEY),
             qbittorrent_client(self.qbittorrent.server.url, clock),
-            lookout=Lookout(interface, beside=True, kernel=netlink),
-            port_index=1,
-            port_grace=300,
-            rebind=True,
-            same_network=True,
+            kernel=netlink,
             clock=clock,
-            stopping=threading.Event(),
+            vpn_interface=interface,
+            webui_port=self.qbittorrent.server.port,
         )
 
     @property

@@ -31,6 +31,7 @@ from qsticky.sync.report import RebindCause, Status, Trigger
 from tests.fakes import FakeClock
 from tests.observability import alerts, dashboard, logs, promql
 from tests.observability.promql import Matcher, Selector
+from tests.reports import KNOWN
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,7 +71,8 @@ def exported() -> Mapping[str, Mapping[str, set[str]]]:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    Metrics(registry, check_interval=30, revision="unknown")
+    metrics = Metrics(registry, check_interval=30, revision="unknown", clock=FakeClock())
+    metrics.record(KNOWN)
     found: dict[str, dict[str, set[str]]] = {}
     for sample in chain.from_iterable(family.samples for family in registry.collect()):
         if not sample.name.endswith("_created"):

@@ -10,6 +10,7 @@ from qsticky.errors import ErrorKind, Reason
 from qsticky.record.metrics import Metrics
 from qsticky.services.qbittorrent import ConnectionStatus
 from qsticky.sync.report import RebindCause, Status, Trigger
+from tests.fakes import FakeClock
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -35,7 +36,7 @@ def test_every_variable_is_in_the_readme_and_no_other() -> None:
 
 def test_every_metric_is_in_the_readme_and_no_other() -> None:
     registry = CollectorRegistry()
-    Metrics(registry, check_interval=30, revision="")
+    Metrics(registry, check_interval=30, revision="", clock=FakeClock())
     exported = {
         metric.name + ("_total" if metric.type == "counter" else "")
         for metric in registry.collect()

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,7 +17,7 @@ from qsticky.check.findings import Finding, Verdict
 from qsticky.check.place import Place
 from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
-from qsticky.kernel.netlink import Interface, Listener
+from qsticky.kernel.netlink import Interface, Listener, PortSockets
 from tests.fakes import FakeClock
 from tests.real import free_port
 
@@ -39,9 +39,10 @@ class Kernel:
         """The interface, if it has that name."""
         return self.there if self.there and self.there.name == name else None
 
-    def listeners(self, _: int) -> Sequence[Listener]:
+    def sockets(self, _: int) -> PortSockets:
         """The next look's listeners; the last ones stay."""
-        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        listeners = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        return PortSockets(tuple(listeners))
 
 
 class Found:

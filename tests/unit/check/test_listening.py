@@ -1,14 +1,13 @@
 """What `qsticky check` sees of the VPN's interface, and of a socket on it."""
 
 import socket
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from qsticky.check.findings import Verdict
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
-from qsticky.kernel.netlink import Listener
+from qsticky.kernel.netlink import PortSockets
 from tests.fakes import FakeClock
 from tests.unit.check.conftest import ANYBODY, PORT, TUN0, Examine, Kernel
 
@@ -28,10 +27,10 @@ def test_a_missing_socket_is_looked_for_twice(
 def test_a_kernel_that_does_not_tell(
     examine: Examine, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: int) -> Sequence[Listener]:
+    def refuse(_: int) -> PortSockets:
         raise OSError
 
-    monkeypatch.setattr(kernel, "listeners", refuse)
+    monkeypatch.setattr(kernel, "sockets", refuse)
     assert examine()["socket"].verdict is Verdict.SKIPPED
 
 

@@ -9,10 +9,10 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -22,13 +22,13 @@ from qsticky.demo.gluetun_simulator import OLD_PORT_ROUTE, GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.demo.simulator import Answer, Disconnect, Hang
 from qsticky.errors import Reason, SyncError
-from qsticky.kernel.netlink import Interface, Listener
+from qsticky.kernel.netlink import Interface, Listener, PortSockets
 from qsticky.services.factory import make_gluetun, make_qbittorrent
 from qsticky.services.qbittorrent import LoginLimit
-from qsticky.sync.listening import Lookout
 from qsticky.sync.report import Trigger
 from qsticky.sync.synchronizer import Synchronizer
 from tests import certificates
+from tests.clients import make_synchronizer
 from tests.fakes import FakeClock
 
 PAGE = Path(__file__).parents[3] / "docs" / "troubleshooting.md"
@@ -60,9 +60,10 @@ class Stage:
         """The kernel's part: the VPN interface."""
         return self.tun0 if name == "tun0" else None
 
-    def listeners(self, port: int) -> Sequence[Listener]:
+    def sockets(self, port: int) -> PortSockets:
         """The kernel's part: who listens."""
-        return [Listener(ip_address("0.0.0.0"), port, 0)] if self.listening else []
+        listener = Listener(TUN0.addresses[0], port, 0)
+        return PortSockets((listener,) if self.listening else ())
 
     def start(self) -> None:
         """Begin, with what was changed so far."""
@@ -82,16 +83,15 @@ class Stage:
                 **self.variables,
             }
             settings = config.load(environment, self.folder)
-            self.synchronizer = Synchronizer(
+            self.synchronizer = make_synchronizer(
                 make_gluetun(settings, lambda _: None),
                 make_qbittorrent(settings, lambda _: None, LoginLimit(self.clock)),
-                lookout=Lookout("tun0", beside=True, kernel=self),
+                kernel=self,
+                clock=self.clock,
+                webui_port=settings.qbittorrent_port,
                 port_index=settings.gluetun_port_index,
                 port_grace=settings.port_grace,
                 rebind=settings.qbittorrent_rebind,
-                same_network=True,
-                clock=self.clock,
-                stopping=threading.Event(),
             )
         return self.synchronizer.sync([Trigger.INTERVAL]).problem
 
@@ -345,7 +345,7 @@ def _(stage: Stage) -> SyncError | None:
     return stage.sync()
 
 
-@symptom("No socket on the VPN's interface, and re-opening didn't help", Reason.NOT_LISTENING)
+@symptom("No socket on the VPN's interface, and rebinding didn't help", Reason.NOT_LISTENING)
 def _(stage: Stage) -> SyncError | None:
     stage.tun0, stage.listening = TUN0, False
     stage.start()
@@ -367,9 +367,10 @@ def _(stage: Stage) -> SyncError | None:
     )
     stage.start()
     stage.sync()
-    for _ in range(2):  # the first time, it is re-opened, and still is disconnected
-        stage.clock.advance(2)
+    stage.clock.advance(60)
+    for _ in range(4):  # at the second, it is rebound, and still is disconnected
         problem = stage.sync()
+        stage.clock.advance(2)
     return problem
 
 

@@ -22,9 +22,8 @@ from qsticky.services.qbittorrent import ConnectionStatus
 from qsticky.sync.report import ListeningBy, PortChange, PortSource
 from tests.fakes import FakeClock
 from tests.real import own_mounts, require
-from tests.reports import ENDED, degraded, failing, synced, waiting
+from tests.reports import ENDED, START, degraded, failing, synced, waiting
 
-START = ENDED - 100  # 2025-01-24T20:06:33.250Z
 CHECK_INTERVAL = 30.0
 REQUEST_TIMEOUT = 10.0
 UNKNOWN_SERVICES = {
@@ -327,7 +326,7 @@ class TestTheDocument:
     def test_a_clock_that_is_set_moves_every_time_with_it(
         self, health: Health, path: Path, clock: FakeClock
     ) -> None:
-        health.record(synced(finished_at=clock.now()), 30)
+        health.record(synced(finished_at=clock.monotonic()), 30)
         clock.advance(10)
         clock.set(clock.now() - 10 * 365 * 86400)
         health.write()

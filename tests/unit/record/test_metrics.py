@@ -16,190 +16,21 @@ from prometheus_client import (
 
 from qsticky import __version__
 from qsticky.errors import ErrorKind, Reason
-from qsticky.record.metrics import LOG_LEVELS, Metrics
+from qsticky.record.metrics import (
+    LOG_LEVELS,
+    NOTIFICATION_RESULTS,
+    PORT_CHECK_RESULTS,
+    SERVICES,
+    Metrics,
+)
 from qsticky.services.http import Exchange
 from qsticky.services.qbittorrent import LOGIN, ConnectionStatus
 from qsticky.sync.report import PortChange, RebindCause, Status, Trigger
+from tests.fakes import FakeClock
 from tests.real import require
-from tests.reports import ENDED, degraded, failing, synced, waiting
+from tests.reports import ENDED, KNOWN, START, WALL, degraded, failing, synced, waiting
 
 Values = dict[str, float]
-
-FRESH = """\
-# HELP qsticky_build_info The version that runs, always 1.
-# TYPE qsticky_build_info gauge
-qsticky_build_info{revision="abc",version="VERSION"} 1.0
-# HELP qsticky_check_interval_seconds Seconds between checks, as configured.
-# TYPE qsticky_check_interval_seconds gauge
-qsticky_check_interval_seconds 30.0
-# HELP qsticky_forwarded_port The port that Gluetun reports, 0 when it has none.
-# TYPE qsticky_forwarded_port gauge
-qsticky_forwarded_port 0.0
-# HELP qsticky_current_port The port that qBittorrent reports, 0 until known.
-# TYPE qsticky_current_port gauge
-qsticky_current_port 0.0
-# HELP qsticky_in_sync 1 when the last sync verified that both ports are equal.
-# TYPE qsticky_in_sync gauge
-qsticky_in_sync 0.0
-# HELP qsticky_healthy The health file's verdict, 1 is healthy.
-# TYPE qsticky_healthy gauge
-qsticky_healthy 0.0
-# HELP qsticky_gluetun_up 1 when the last exchange with Gluetun worked.
-# TYPE qsticky_gluetun_up gauge
-qsticky_gluetun_up 0.0
-# HELP qsticky_qbittorrent_up 1 when the last exchange with qBittorrent worked.
-# TYPE qsticky_qbittorrent_up gauge
-qsticky_qbittorrent_up 0.0
-# HELP qsticky_qbittorrent_connection_status 1 for the connection status that qBittorrent reports, 0 for the others.
-# TYPE qsticky_qbittorrent_connection_status gauge
-qsticky_qbittorrent_connection_status{status="connected"} 0.0
-qsticky_qbittorrent_connection_status{status="firewalled"} 0.0
-qsticky_qbittorrent_connection_status{status="disconnected"} 0.0
-# HELP qsticky_last_sync_timestamp_seconds When the last sync ended, whatever came of it.
-# TYPE qsticky_last_sync_timestamp_seconds gauge
-qsticky_last_sync_timestamp_seconds 0.0
-# HELP qsticky_last_success_timestamp_seconds When the last successful sync ended, 0 until then.
-# TYPE qsticky_last_success_timestamp_seconds gauge
-qsticky_last_success_timestamp_seconds 0.0
-# HELP qsticky_last_port_change_timestamp_seconds When a port change was last verified, 0 until then.
-# TYPE qsticky_last_port_change_timestamp_seconds gauge
-qsticky_last_port_change_timestamp_seconds 0.0
-# HELP qsticky_syncs_total Syncs run, by what triggered them.
-# TYPE qsticky_syncs_total counter
-qsticky_syncs_total{trigger="startup"} 0.0
-qsticky_syncs_total{trigger="interval"} 0.0
-qsticky_syncs_total{trigger="port_file"} 0.0
-qsticky_syncs_total{trigger="interface"} 0.0
-qsticky_syncs_total{trigger="request"} 0.0
-qsticky_syncs_total{trigger="retry"} 0.0
-# HELP qsticky_sync_failures_total Syncs that failed, by reason.
-# TYPE qsticky_sync_failures_total counter
-qsticky_sync_failures_total{reason="gluetun_unreachable"} 0.0
-qsticky_sync_failures_total{reason="gluetun_unauthorized"} 0.0
-qsticky_sync_failures_total{reason="gluetun_invalid_response"} 0.0
-qsticky_sync_failures_total{reason="no_forwarded_port"} 0.0
-qsticky_sync_failures_total{reason="qbittorrent_unreachable"} 0.0
-qsticky_sync_failures_total{reason="qbittorrent_unauthorized"} 0.0
-qsticky_sync_failures_total{reason="qbittorrent_banned"} 0.0
-qsticky_sync_failures_total{reason="qbittorrent_invalid_response"} 0.0
-qsticky_sync_failures_total{reason="port_rejected"} 0.0
-qsticky_sync_failures_total{reason="not_listening"} 0.0
-qsticky_sync_failures_total{reason="port_closed"} 0.0
-qsticky_sync_failures_total{reason="internal"} 0.0
-# HELP qsticky_port_changes_total Verified port changes.
-# TYPE qsticky_port_changes_total counter
-qsticky_port_changes_total 0.0
-# HELP qsticky_vpn_interface_visible 1 when the VPN interface is visible.
-# TYPE qsticky_vpn_interface_visible gauge
-qsticky_vpn_interface_visible 0.0
-# HELP qsticky_vpn_listener_up 1 when a socket listens on the VPN interface with the current port.
-# TYPE qsticky_vpn_listener_up gauge
-qsticky_vpn_listener_up 0.0
-# HELP qsticky_rebinds_total Times the listening socket was re-opened, by cause.
-# TYPE qsticky_rebinds_total counter
-qsticky_rebinds_total{cause="not_listening"} 0.0
-qsticky_rebinds_total{cause="port_returned"} 0.0
-qsticky_rebinds_total{cause="address_changed"} 0.0
-qsticky_rebinds_total{cause="port_file"} 0.0
-qsticky_rebinds_total{cause="request"} 0.0
-qsticky_rebinds_total{cause="disconnected"} 0.0
-qsticky_rebinds_total{cause="port_closed"} 0.0
-qsticky_rebinds_total{cause="startup"} 0.0
-# HELP qsticky_forwarded_port_losses_total Times that Gluetun's forwarded port went away.
-# TYPE qsticky_forwarded_port_losses_total counter
-qsticky_forwarded_port_losses_total 0.0
-# HELP qsticky_api_requests_total Requests sent, by service.
-# TYPE qsticky_api_requests_total counter
-qsticky_api_requests_total{service="gluetun"} 0.0
-qsticky_api_requests_total{service="qbittorrent"} 0.0
-# HELP qsticky_api_errors_total Requests that failed, by service and reason.
-# TYPE qsticky_api_errors_total counter
-qsticky_api_errors_total{reason="timeout",service="gluetun"} 0.0
-qsticky_api_errors_total{reason="connection",service="gluetun"} 0.0
-qsticky_api_errors_total{reason="tls",service="gluetun"} 0.0
-qsticky_api_errors_total{reason="unauthorized",service="gluetun"} 0.0
-qsticky_api_errors_total{reason="http_status",service="gluetun"} 0.0
-qsticky_api_errors_total{reason="invalid_response",service="gluetun"} 0.0
-qsticky_api_errors_total{reason="timeout",service="qbittorrent"} 0.0
-qsticky_api_errors_total{reason="connection",service="qbittorrent"} 0.0
-qsticky_api_errors_total{reason="tls",service="qbittorrent"} 0.0
-qsticky_api_errors_total{reason="unauthorized",service="qbittorrent"} 0.0
-qsticky_api_errors_total{reason="http_status",service="qbittorrent"} 0.0
-qsticky_api_errors_total{reason="invalid_response",service="qbittorrent"} 0.0
-# HELP qsticky_api_request_duration_seconds How long requests took, by service.
-# TYPE qsticky_api_request_duration_seconds histogram
-qsticky_api_request_duration_seconds_bucket{le="0.001",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.0025",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.005",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.01",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.025",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.05",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.1",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.25",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.5",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="1.0",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="2.5",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="5.0",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="10.0",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="30.0",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="+Inf",service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_count{service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_sum{service="gluetun"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.001",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.0025",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.005",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.01",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.025",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.05",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.1",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.25",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="0.5",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="1.0",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="2.5",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="5.0",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="10.0",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="30.0",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_bucket{le="+Inf",service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_count{service="qbittorrent"} 0.0
-qsticky_api_request_duration_seconds_sum{service="qbittorrent"} 0.0
-# HELP qsticky_sync_duration_seconds How long syncs took.
-# TYPE qsticky_sync_duration_seconds histogram
-qsticky_sync_duration_seconds_bucket{le="0.005"} 0.0
-qsticky_sync_duration_seconds_bucket{le="0.01"} 0.0
-qsticky_sync_duration_seconds_bucket{le="0.025"} 0.0
-qsticky_sync_duration_seconds_bucket{le="0.05"} 0.0
-qsticky_sync_duration_seconds_bucket{le="0.1"} 0.0
-qsticky_sync_duration_seconds_bucket{le="0.25"} 0.0
-qsticky_sync_duration_seconds_bucket{le="0.5"} 0.0
-qsticky_sync_duration_seconds_bucket{le="1.0"} 0.0
-qsticky_sync_duration_seconds_bucket{le="2.5"} 0.0
-qsticky_sync_duration_seconds_bucket{le="5.0"} 0.0
-qsticky_sync_duration_seconds_bucket{le="10.0"} 0.0
-qsticky_sync_duration_seconds_bucket{le="30.0"} 0.0
-qsticky_sync_duration_seconds_bucket{le="60.0"} 0.0
-qsticky_sync_duration_seconds_bucket{le="+Inf"} 0.0
-qsticky_sync_duration_seconds_count 0.0
-qsticky_sync_duration_seconds_sum 0.0
-# HELP qsticky_qbittorrent_logins_total Logins tried at qBittorrent.
-# TYPE qsticky_qbittorrent_logins_total counter
-qsticky_qbittorrent_logins_total 0.0
-# HELP qsticky_qbittorrent_login_failures_total Logins that qBittorrent refused.
-# TYPE qsticky_qbittorrent_login_failures_total counter
-qsticky_qbittorrent_login_failures_total 0.0
-# HELP qsticky_health_file_write_failures_total Writes of the health file that failed.
-# TYPE qsticky_health_file_write_failures_total counter
-qsticky_health_file_write_failures_total 0.0
-# HELP qsticky_log_messages_total Log lines written, by level.
-# TYPE qsticky_log_messages_total counter
-qsticky_log_messages_total{level="debug"} 0.0
-qsticky_log_messages_total{level="info"} 0.0
-qsticky_log_messages_total{level="warning"} 0.0
-qsticky_log_messages_total{level="error"} 0.0
-qsticky_log_messages_total{level="critical"} 0.0
-# HELP qsticky_log_lines_dropped_total Log lines that nobody read.
-# TYPE qsticky_log_lines_dropped_total counter
-qsticky_log_lines_dropped_total 0.0
-""".replace("VERSION", __version__)  # noqa: E501 - lines as Prometheus has them
 
 # The contract's table, by hand: name, type and labels.
 CONTRACT = {
@@ -229,8 +60,38 @@ CONTRACT = {
     "qsticky_qbittorrent_logins_total": ("counter", set()),
     "qsticky_qbittorrent_login_failures_total": ("counter", set()),
     "qsticky_health_file_write_failures_total": ("counter", set()),
-    "qsticky_log_messages_total": ("counter", {"level"}),
+    "qsticky_status": ("gauge", {"status"}),
+    "qsticky_failing": ("gauge", {"reason"}),
+    "qsticky_qbittorrent_info": ("gauge", {"version"}),
+    "qsticky_gluetun_info": ("gauge", {"version"}),
+    "qsticky_vpn_exit_info": ("gauge", {"country"}),
+    "qsticky_public_address_changes_total": ("counter", set()),
+    "qsticky_vpn_receive_bytes_total": ("counter", set()),
+    "qsticky_vpn_transmit_bytes_total": ("counter", set()),
+    "qsticky_qbittorrent_dht_nodes": ("gauge", set()),
+    "qsticky_incoming_connections": ("gauge", set()),
+    "qsticky_last_incoming_connection_timestamp_seconds": ("gauge", set()),
+    "qsticky_port_reachable": ("gauge", set()),
+    "qsticky_port_checks_total": ("counter", {"result"}),
+    "qsticky_external_address_matches": ("gauge", set()),
+    "qsticky_vpn_restarts_total": ("counter", set()),
+    "qsticky_notifications_total": ("counter", {"result"}),
     "qsticky_log_lines_dropped_total": ("counter", set()),
+    "qsticky_log_messages_total": ("counter", {"level"}),
+}
+# What may not be known has no sample until it is.
+UNTIL_KNOWN = {
+    "qsticky_vpn_listener_up",
+    "qsticky_qbittorrent_info",
+    "qsticky_gluetun_info",
+    "qsticky_vpn_exit_info",
+    "qsticky_vpn_receive_bytes_total",
+    "qsticky_vpn_transmit_bytes_total",
+    "qsticky_qbittorrent_dht_nodes",
+    "qsticky_incoming_connections",
+    "qsticky_last_incoming_connection_timestamp_seconds",
+    "qsticky_port_reachable",
+    "qsticky_external_address_matches",
 }
 LABELS = {
     "trigger": {"startup", "interval", "port_file", "interface", "request", "retry"},
@@ -266,7 +127,25 @@ LABELS = {
         "port_closed",
         "startup",
     },
-    "status": {"connected", "firewalled", "disconnected"},
+    "connection status": {"connected", "firewalled", "disconnected"},
+    "status": {"starting", "synced", "waiting", "failing"},
+    "result of a check": {"open", "closed", "error"},
+    "result of a notification": {"sent", "failed"},
+    "level": {"debug", "info", "warning", "error", "critical"},
+    "service": {"gluetun", "qbittorrent"},
+}
+# Where label names alone don't say which values: the metric's, of those above.
+VALUES = {
+    "qsticky_syncs_total": "trigger",
+    "qsticky_sync_failures_total": "reason of a sync",
+    "qsticky_failing": "reason of a sync",
+    "qsticky_status": "status",
+    "qsticky_qbittorrent_connection_status": "connection status",
+    "qsticky_rebinds_total": "cause",
+    "qsticky_port_checks_total": "result of a check",
+    "qsticky_notifications_total": "result of a notification",
+    "qsticky_log_messages_total": "level",
+    "qsticky_api_requests_total": "service",
 }
 
 
@@ -284,7 +163,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def metrics(registry: CollectorRegistry) -> Metrics:
-    return Metrics(registry, check_interval=30.0, revision="abc")
+    return Metrics(registry, check_interval=30.0, revision="abc", clock=FakeClock(START))
 
 
 class Watched:
@@ -318,12 +197,44 @@ def exposed(registry: CollectorRegistry) -> Values:
 
 
 @pytest.mark.usefixtures("metrics")
-def test_a_fresh_registry_exposes_every_label_set_at_zero(registry: CollectorRegistry) -> None:
-    assert generate_latest(registry).decode() == FRESH
+def test_every_label_set_is_there_from_the_start_at_zero(registry: CollectorRegistry) -> None:
+    values = exposed(registry)
+    for name, kind in VALUES.items():
+        label = next(iter(CONTRACT[name][1]))
+        found = {
+            key: values[f'{name.removeprefix("qsticky_")}{{{label}="{key}"}}']
+            for key in LABELS[kind]
+        }
+        assert found == {key: float(key == "starting") for key in LABELS[kind]}, name
+    errors = {name for name in values if name.startswith("api_errors_total")}
+    assert len(errors) == len(LABELS["service"]) * len(LABELS["reason of a request"])
+    known = {name: value for name, value in values.items() if "{" not in name}
+    assert known.pop("check_interval_seconds") == 30
+    assert set(known.values()) == {0}
+    assert values[f'build_info{{revision="abc",version="{__version__}"}}'] == 1
 
 
 @pytest.mark.usefixtures("metrics")
-def test_names_types_and_labels_are_those_of_the_contract(registry: CollectorRegistry) -> None:
+def test_what_is_not_known_has_no_sample(registry: CollectorRegistry) -> None:
+    named = {sample.name for family in registry.collect() for sample in family.samples}
+    histograms = ("_bucket", "_sum", "_count")
+    without = {name for name in CONTRACT if name not in named and name + histograms[0] not in named}
+    assert without == UNTIL_KNOWN
+
+
+def test_with_a_fixed_port_nothing_is_told_of_gluetun(registry: CollectorRegistry) -> None:
+    metrics = Metrics(
+        registry, check_interval=30.0, revision="abc", clock=FakeClock(), gluetun=False
+    )
+    metrics.record(synced(gluetun_up=None))
+    told = exposed(registry)
+    assert not [name for name in told if 'service="gluetun"' in name or name == "gluetun_up"]
+
+
+def test_names_types_and_labels_are_those_of_the_contract(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    metrics.record(KNOWN)
     found = {}
     for family in registry.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -338,7 +249,12 @@ def test_label_values_are_those_of_the_contract() -> None:
         "reason of a sync": set(Reason),
         "reason of a request": set(ErrorKind),
         "cause": set(RebindCause),
-        "status": set(ConnectionStatus),
+        "connection status": set(ConnectionStatus),
+        "status": set(Status),
+        "result of a check": set(PORT_CHECK_RESULTS),
+        "result of a notification": set(NOTIFICATION_RESULTS),
+        "level": set(LOG_LEVELS),
+        "service": set(SERVICES),
     }
     assert found == LABELS
 
@@ -349,7 +265,7 @@ def test_the_whole_exposition_of_a_daemon_passes_promtool(
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    metrics.record(synced())
+    metrics.record(KNOWN)
     metrics.observe(Exchange("gluetun", "/v1/portforward", 0.002, None))
     checked = subprocess.run(
         [require("promtool"), "check", "metrics"],
@@ -367,8 +283,8 @@ def test_a_good_sync_sets_what_it_saw(metrics: Metrics, watched: Watched) -> Non
         'syncs_total{trigger="startup"}': 1,
         "sync_duration_seconds_count": 1,
         "sync_duration_seconds_sum": 0.25,
-        "last_sync_timestamp_seconds": ENDED,
-        "last_success_timestamp_seconds": ENDED,
+        "last_sync_timestamp_seconds": WALL,
+        "last_success_timestamp_seconds": WALL,
         "forwarded_port": 51218,
         "current_port": 51218,
         "in_sync": 1,
@@ -376,6 +292,8 @@ def test_a_good_sync_sets_what_it_saw(metrics: Metrics, watched: Watched) -> Non
         "gluetun_up": 1,
         "qbittorrent_up": 1,
         'qbittorrent_connection_status{status="connected"}': 1,
+        'status{status="starting"}': 0,
+        'status{status="synced"}': 1,
     }
 
 
@@ -389,8 +307,8 @@ def test_another_good_sync_counts_and_moves_the_times_only(
         'syncs_total{trigger="interval"}': 2,
         "sync_duration_seconds_count": 2,
         "sync_duration_seconds_sum": 0.04,
-        "last_sync_timestamp_seconds": ENDED + 30,
-        "last_success_timestamp_seconds": ENDED + 30,
+        "last_sync_timestamp_seconds": WALL + 30,
+        "last_success_timestamp_seconds": WALL + 30,
     }
 
 
@@ -406,12 +324,15 @@ def test_a_failed_sync_counts_its_reason_and_keeps_the_last_known_ports(
         f'sync_failures_total{{reason="{reason}"}}': 1,
         "sync_duration_seconds_count": 2,
         "sync_duration_seconds_sum": 0.04,
-        "last_sync_timestamp_seconds": ENDED + 1,
+        "last_sync_timestamp_seconds": WALL + 1,
         "in_sync": 0,
         "healthy": 0,
         "gluetun_up": 0,
         "qbittorrent_up": 0,
         'qbittorrent_connection_status{status="connected"}': 0,
+        'status{status="synced"}': 0,
+        'status{status="failing"}': 1,
+        f'failing{{reason="{reason}"}}': 1,
     }
 
 
@@ -452,7 +373,7 @@ def test_only_a_verified_change_counts(metrics: Metrics, watched: Watched) -> No
     metrics.record(synced(change=PortChange(58988, 51218, verified=True)))
     changes = watched.changes()
     assert changes["port_changes_total"] == 1
-    assert changes["last_port_change_timestamp_seconds"] == ENDED
+    assert changes["last_port_change_timestamp_seconds"] == WALL
 
 
 @pytest.mark.parametrize("status", ConnectionStatus)
@@ -468,21 +389,98 @@ def test_the_connection_status_is_one_of_three(
     } == {other: float(other is status) for other in ConnectionStatus}
 
 
-@pytest.mark.parametrize(
-    ("visible", "listening", "shown"),
-    [(True, True, (1, 1)), (True, False, (1, 0)), (False, None, (0, 0))],
-)
-def test_the_listener_is_up_only_where_it_was_seen(
-    registry: CollectorRegistry,
-    metrics: Metrics,
-    visible: bool,
-    listening: bool | None,
-    shown: tuple[int, int],
+@pytest.mark.parametrize(("listening", "shown"), [(True, 1), (False, 0), (None, None)])
+def test_the_listener_has_no_sample_where_nothing_is_known(
+    registry: CollectorRegistry, metrics: Metrics, listening: bool | None, shown: float | None
 ) -> None:
-    metrics.record(synced(interface_visible=not visible, listening=not listening))
-    metrics.record(synced(interface_visible=visible, listening=listening))
+    metrics.record(synced(listening=not listening))
+    metrics.record(synced(listening=listening))
+    assert exposed(registry).get("vpn_listener_up") == shown
+
+
+def test_all_that_is_known_is_told(metrics: Metrics, watched: Watched) -> None:
+    metrics.record(KNOWN)
+    changes = watched.changes()
+    assert {
+        name: changes[name]
+        for name in (
+            "vpn_interface_visible",
+            "vpn_listener_up",
+            "incoming_connections",
+            "last_incoming_connection_timestamp_seconds",
+            "port_reachable",
+            "external_address_matches",
+            "qbittorrent_dht_nodes",
+            "vpn_receive_bytes_total",
+            "vpn_transmit_bytes_total",
+            'gluetun_info{version="3.41.3"}',
+            'qbittorrent_info{version="5.1.0"}',
+            'vpn_exit_info{country="Netherlands"}',
+            "public_address_changes_total",
+            "vpn_restarts_total",
+        )
+    } == {
+        "vpn_interface_visible": 1,
+        "vpn_listener_up": 1,
+        "incoming_connections": 12,
+        "last_incoming_connection_timestamp_seconds": WALL - 40,
+        "port_reachable": 0,
+        "external_address_matches": 0,
+        "qbittorrent_dht_nodes": 300,
+        "vpn_receive_bytes_total": 4096,
+        "vpn_transmit_bytes_total": 1024,
+        'gluetun_info{version="3.41.3"}': 1,
+        'qbittorrent_info{version="5.1.0"}': 1,
+        'vpn_exit_info{country="Netherlands"}': 1,
+        "public_address_changes_total": 1,
+        "vpn_restarts_total": 1,
+    }
+
+
+def test_what_was_known_and_is_not_any_more_has_no_sample_but_for_who_came_in(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    metrics.record(KNOWN)
+    metrics.record(synced())
     values = exposed(registry)
-    assert (values["vpn_interface_visible"], values["vpn_listener_up"]) == shown
+    assert "incoming_connections" not in values
+    assert "vpn_receive_bytes_total" not in values
+    assert "external_address_matches" not in values
+    assert not [name for name in values if name.startswith("qbittorrent_info")]
+    assert values["last_incoming_connection_timestamp_seconds"] == WALL - 40
+
+
+def test_nobody_who_came_in_yet_is_zero(registry: CollectorRegistry, metrics: Metrics) -> None:
+    metrics.record(synced(incoming_connections=0))
+    assert exposed(registry)["last_incoming_connection_timestamp_seconds"] == 0
+
+
+def test_another_version_takes_the_place_of_the_one_before(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    for version in ("5.1.0", "5.3.0"):
+        metrics.record(synced(qbittorrent_version=version))
+    told = [name for name in exposed(registry) if name.startswith("qbittorrent_info")]
+    assert told == ['qbittorrent_info{version="5.3.0"}']
+
+
+@pytest.mark.parametrize("result", ["open", "closed", "error"])
+def test_a_port_check_counts_its_result(metrics: Metrics, watched: Watched, result: str) -> None:
+    metrics.port_checked(result)
+    assert watched.changes() == {f'port_checks_total{{result="{result}"}}': 1}
+
+
+@pytest.mark.parametrize(("sent", "result"), [(True, "sent"), (False, "failed")])
+def test_a_notification_counts_its_result(
+    metrics: Metrics, watched: Watched, sent: bool, result: str
+) -> None:
+    metrics.notified(sent=sent)
+    assert watched.changes() == {f'notifications_total{{result="{result}"}}': 1}
+
+
+def test_a_dropped_log_line_counts(metrics: Metrics, watched: Watched) -> None:
+    metrics.log_line_dropped()
+    assert watched.changes() == {"log_lines_dropped_total": 1}
 
 
 def test_each_rebind_counts_under_its_cause(metrics: Metrics, watched: Watched) -> None:

@@ -3,7 +3,6 @@
 import json
 import re
 import socket
-import threading
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,9 +18,8 @@ from qsticky.kernel import netlink
 from qsticky.services.factory import make_gluetun, make_qbittorrent
 from qsticky.services.gluetun import Gluetun
 from qsticky.services.qbittorrent import LoginLimit, LogMark, Preferences, Protocol, QBittorrent
-from qsticky.sync.listening import Lookout
 from qsticky.sync.report import Trigger
-from qsticky.sync.synchronizer import Synchronizer
+from tests.clients import make_synchronizer
 from tests.fakes import FakeClock
 from tests.unit.conftest import Load, Script, Server
 
@@ -279,16 +277,13 @@ def test_what_reaches_qbittorrent_is_a_port_that_gluetun_named(
         mocker.register_uri(
             ANY, re.compile(f"^{config.gluetun_url}/"), status_code=status, content=body
         )
-        Synchronizer(
+        make_synchronizer(
             make_gluetun(config, lambda _: None),
             make_qbittorrent(config, lambda _: None, LoginLimit(clock)),
-            lookout=Lookout("absent", beside=False, kernel=netlink),
-            port_index=1,
-            port_grace=300,
-            rebind=True,
-            same_network=False,
+            kernel=netlink,
             clock=clock,
-            stopping=threading.Event(),
+            beside=False,
+            same_network=False,
         ).sync([Trigger.STARTUP])
         changed = qbittorrent.history
     for port in changed:

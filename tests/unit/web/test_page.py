@@ -19,7 +19,7 @@ from qsticky.services.qbittorrent import ConnectionStatus
 from qsticky.sync.report import PortChange, SyncReport
 from qsticky.web.page import CONTENT_SECURITY_POLICY, render
 from tests.fakes import FakeClock
-from tests.reports import ENDED, degraded, failing, synced, waiting
+from tests.reports import ENDED, START, WALL, degraded, failing, synced, waiting
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "path"}
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86400
@@ -80,7 +80,7 @@ class Parsed(HTMLParser):
 
 @pytest.fixture
 def health(tmp_path: Path) -> Health:
-    clock = FakeClock(ENDED - MINUTE)
+    clock = FakeClock(START)
     return Health(tmp_path / "status.json", check_interval=30, request_timeout=10, clock=clock)
 
 
@@ -92,7 +92,7 @@ def shown(
     fresh: bool = True,
 ) -> Parsed:
     """The page, so many seconds after the last report."""
-    return Parsed(render(document, events, now=ENDED + later, fresh=fresh))
+    return Parsed(render(document, events, now=WALL + later, fresh=fresh))
 
 
 def after(health: Health, *reports: SyncReport) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def after(health: Health, *reports: SyncReport) -> dict[str, Any]:
 
 def test_starting(health: Health) -> None:
     page = shown(health.document(), later=0)
-    assert page.state == ("state wait", "Starting", "60 s")
+    assert page.state == ("state wait", "Starting", "100 s")
     assert page.texts["title"] == ["Starting - qSticky"]
     assert page.texts["header"][0].startswith(f"qSticky {__version__}")
     assert page.ports == ["Gluetun forwards?not asked yet", "", "qBittorrent has?not asked yet"]
@@ -114,7 +114,7 @@ def test_starting(health: Health) -> None:
         "Port changed": "never",
         "Last success": "never",
         "Last check": "never",
-        "Running": "for 60 s",
+        "Running": "for 100 s",
     }
     assert page.texts["h2"] == ["Details", "Last events"]
     assert "None yet" in page.text
@@ -136,7 +136,7 @@ def test_in_sync(health: Health) -> None:
         "Port changed": "5 s ago",
         "Last success": "5 s ago",
         "Last check": "5 s ago",
-        "Running": "for 65 s",
+        "Running": "for 105 s",
     }
 
 
@@ -243,7 +243,7 @@ def test_before_the_first_heartbeat_it_is_starting(health: Health) -> None:
     ],
 )
 def test_times_are_told_as_people_do_and_exactly(age: float, told: str) -> None:
-    event = RecentEvent(ENDED, "info", "login", "Logged in")
+    event = RecentEvent(WALL, "info", "login", "Logged in")
     page = shown(HARMLESS, [event], later=age + 0.01)
     assert page.texts["time"][-1] == f"{told} ago"
     assert page.attributes("time")[-1] == {
@@ -254,8 +254,8 @@ def test_times_are_told_as_people_do_and_exactly(age: float, told: str) -> None:
 
 def test_the_events_are_listed_as_they_are_given(health: Health) -> None:
     events = [
-        RecentEvent(ENDED - 10, "error", "sync_failed", "It broke; mend it"),
-        RecentEvent(ENDED - HOUR, "info", "login", "Logged in to qBittorrent"),
+        RecentEvent(WALL - 10, "error", "sync_failed", "It broke; mend it"),
+        RecentEvent(WALL - HOUR, "info", "login", "Logged in to qBittorrent"),
     ]
     page = shown(health.document(), events, later=0)
     assert page.texts["li"] == [
@@ -267,10 +267,10 @@ def test_the_events_are_listed_as_they_are_given(health: Health) -> None:
 def test_whatever_it_shows_is_text(health: Health) -> None:
     evil = "<script>alert('\"&amp;</dd></style>')</script><img src=x onerror=alert(1)>"
     document = after(health, synced(), failing(Reason.INTERNAL, evil))
-    events = [RecentEvent(ENDED, "error", "sync_failed", evil)]
+    events = [RecentEvent(WALL, "error", "sync_failed", evil)]
     page, harmless = (
         shown(document | {"version": text, "last_error": text}, [event])
-        for text, event in ((evil, events[0]), ("text", RecentEvent(ENDED, "error", "x", "text")))
+        for text, event in ((evil, events[0]), ("text", RecentEvent(WALL, "error", "x", "text")))
     )
     assert page.texts["header"][0].startswith(f"qSticky {evil}")
     assert evil in page.texts["section"][1]

@@ -1,0 +1,239 @@
+"""Whether qBittorrent really listens where the VPN's peers arrive, and by what that is known."""
+
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from qsticky.clock import Clock
+from qsticky.errors import Reason, SyncError
+from qsticky.kernel.netlink import Listener as ListeningSocket
+from qsticky.kernel.netlink import PortSockets
+from qsticky.services.qbittorrent import Address, Preferences, Protocol, QBittorrent
+from qsticky.sync import settings
+from qsticky.sync.incoming import Incoming
+from qsticky.sync.opening_log import OpeningLog
+from qsticky.sync.report import ListeningBy
+from qsticky.sync.settings import Network
+from qsticky.sync.vpn_interface import VpnInterface, vpn_addresses
+
+_HEAR_FOR = 0.15
+_HEAR_EVERY = 0.05
+
+
+@dataclass(frozen=True)
+class Listening:
+    """The one answer: yes, no or unknown (None), by what, and what is wrong.
+
+    `curable` tells that opening the sockets anew may help.
+    """
+
+    listening: bool | None = None
+    by: ListeningBy | None = None
+    problem: str | None = None
+    curable: bool = False
+
+
+@dataclass(frozen=True)
+class _Circumstances:
+    """What the sockets depend on: where it differs, they may be others, and the log is read."""
+
+    process: int
+    binding: tuple[object, ...]
+    interface: tuple[object, ...] | None
+    inodes: frozenset[int]
+
+
+class Listener:
+    """Remembers the last look at the sockets, and what qBittorrent logged of opening them.
+
+    `look`, `read_log` and `open_anew` ask and remember; `assess` answers from what is remembered.
+    `webui_port` is where the WebUI's socket is looked for; `always_read` is for an API key, with
+    which no lost session tells of a restart. Methods that ask qBittorrent raise `SyncError`.
+    """
+
+    def __init__(
+        self,
+        qbittorrent: QBittorrent,
+        vpn: VpnInterface,
+        *,
+        webui_port: int,
+        always_read: bool,
+        clock: Clock,
+        stopping: threading.Event,
+    ) -> None:
+        self._qbittorrent = qbittorrent
+        self._vpn = vpn
+        self._webui_port = webui_port
+        self._always_read = always_read
+        self._clock = clock
+        self._stopping = stopping
+        self._log = OpeningLog()
+        self._incoming = Incoming()
+        self._sockets: PortSockets | None = None
+        self._circumstances: _Circumstances | None = None
+        self._network = Network(vpn.name)
+        self._owner: int | None = None  # the WebUI socket's
+        self._answer: bool | None = None
+        self._since: float | None = None
+
+    @property
+    def incoming(self) -> Incoming:
+        """Who came in."""
+        return self._incoming
+
+    @property
+    def since(self) -> float | None:
+        """The moment since which the answer is what it is; None until there was one."""
+        return self._since
+
+    def note(self, listening: bool | None) -> None:
+        """Note the answer of a sync."""
+        if listening is not self._answer or self._since is None:
+            self._answer, self._since = listening, self._clock.monotonic()
+
+    def look(self, port: int) -> None:
+        """Look at the sockets of the port, where they can be seen."""
+        self._sockets = self._vpn.sockets(port)
+        if self._sockets is None or (interface := self._vpn.visible) is None:
+            self._incoming = self._incoming.unseen()
+            return
+        self._incoming = self._incoming.after(
+            self._sockets.connections, interface.addresses, self._clock.monotonic()
+        )
+
+    def read_log(self, port: int, preferences: Preferences) -> None:
+        """Read qBittorrent's log anew if the sockets may be others than when it was read last."""
+        before, now = self._circumstances, self._now(preferences)
+        if now == before and not (self._always_read and not self._vpn.visible):
+            return
+        elsewhere = before and (before.binding, before.interface) != (now.binding, now.interface)
+        if elsewhere:
+            self._log.age()
+        self._log.take(self._qbittorrent.listen_log(port, self._log.mark))
+        if before is None and not self._vpn.visible:
+            self._log.age()  # of before this process began, and nothing shows what was since
+        self._learn_network(preferences)
+        self._circumstances = now
+
+    def before_opening(self, port: int, preferences: Preferences) -> None:
+        """Note where the log ends, so that what is logged of the opening is told from the rest."""
+        self._log.take(self._qbittorrent.listen_log(port, self._log.mark))
+        self._log.forget()
+        self._learn_network(preferences)
+
+    def after_opening(self, port: int, preferences: Preferences) -> None:
+        """Read what was logged since, which takes 4 to 39 ms to come, and look at the sockets."""
+        deadline = self._clock.monotonic() + _HEAR_FOR
+        while True:
+            late = self._clock.monotonic() >= deadline
+            self._log.take(self._qbittorrent.listen_log(port, self._log.mark))
+            if self._spoke(preferences) or late or self._clock.wait(self._stopping, _HEAR_EVERY):
+                break
+        self.look(port)
+        self._circumstances = self._now(preferences)
+
+    def note_away(self) -> None:
+        """Note evidence that the VPN was away: what opened before may be closed since."""
+        self._log.age()
+
+    def assess(self, port: int, preferences: Preferences) -> Listening:
+        """Tell whether it listens on the port, from what is known now."""
+        network = self._present_network()
+        if problem := settings.shut_out_by(preferences, network):
+            return Listening(False, ListeningBy.SETTINGS, problem)
+        heard = self._heard(preferences)
+        if heard is False:
+            logged = self._log.failure(network.vpn_addresses) or ""
+            problem = f"qBittorrent can't listen on port {port}, and logged: {logged[:200]}"
+            return Listening(False, ListeningBy.QBITTORRENT, problem, curable=True)
+        seen = self._seen(preferences)
+        if seen is False:
+            problem = f"qBittorrent has port {port} and no socket on {self._vpn.name} for it"
+            return Listening(False, ListeningBy.KERNEL, problem, curable=True)
+        if seen:
+            return Listening(True, ListeningBy.KERNEL)
+        return Listening(True, ListeningBy.QBITTORRENT) if heard else Listening()
+
+    def warning(self, preferences: Preferences) -> str | None:
+        """Tell what keeps no TCP peer out, and is worth a sentence all the same."""
+        addresses = self._present_network().vpn_addresses
+        if preferences.protocol is Protocol.TCP_AND_UTP and self._log.without_udp(addresses):
+            return (
+                "qBittorrent opened its TCP port for peers and not the UDP one, so that uTP and "
+                "DHT don't work; see that no other program has that UDP port, and restart it"
+            )
+        return None
+
+    def _spoke(self, preferences: Preferences) -> bool:
+        """Whether all was logged that is awaited of an opening."""
+        return self._heard(preferences) is not None and self.warning(preferences) is None
+
+    def _heard(self, preferences: Preferences) -> bool | None:
+        addresses = self._present_network().vpn_addresses
+        return self._log.listening(addresses, preferences.protocol)
+
+    def _seen(self, preferences: Preferences) -> bool | None:
+        """What the sockets show; None where that needs the log beside it, or can't be seen.
+
+        qBittorrent opens one socket an address, so that a wildcard one may be another program's.
+        TCP sockets stay open also where only uTP is spoken.
+        """
+        interface = self._vpn.visible
+        if self._sockets is None or interface is None:
+            return None
+        may_serve = [
+            socket
+            for socket in self._sockets.listeners
+            if socket.interface_index in (0, interface.index, None)
+            and any(socket.accepts(address) for address in interface.vpn_addresses)
+        ]
+        if not may_serve:
+            return False
+        if preferences.protocol is Protocol.UTP:
+            return None
+        return True if any(self._certain(socket) for socket in may_serve) else None
+
+    def _certain(self, socket: ListeningSocket) -> bool:
+        bound_elsewhere = socket.interface_index is None  # /proc doesn't tell
+        other_owner = self._owner is not None and socket.uid != self._owner
+        return not (socket.address.is_unspecified or bound_elsewhere or other_owner)
+
+    def _present_network(self) -> Network:
+        """The network as it is known now: the kernel's interface, else what qBittorrent told."""
+        if interface := self._vpn.visible:
+            return Network(
+                self._vpn.name, interface, interface.vpn_addresses, self._network.interfaces
+            )
+        return self._network
+
+    def _learn_network(self, preferences: Preferences) -> None:
+        """Ask whose the WebUI's socket is, or where nothing is visible, for the VPN's addresses."""
+        if self._vpn.visible:
+            webui = self._vpn.sockets(self._webui_port)
+            owners = {socket.uid for socket in webui.listeners} if webui else set()
+            self._owner = owners.pop() if len(owners) == 1 else None
+            return
+        interfaces = self._qbittorrent.interfaces()
+        addresses = vpn_addresses(
+            interfaces, preferences.interface, self._vpn.name, self.addresses_of
+        )
+        self._network = Network(self._vpn.name, None, addresses, interfaces)
+
+    def addresses_of(self, interface: str) -> Collection[Address] | None:
+        """Ask qBittorrent for the addresses of an interface; None where it has no answer."""
+        try:
+            return self._qbittorrent.interface_addresses(interface)
+        except SyncError as error:
+            if error.reason is not Reason.QBITTORRENT_INVALID_RESPONSE:
+                raise
+            return None
+
+    def _now(self, preferences: Preferences) -> _Circumstances:
+        interface = self._vpn.visible
+        listeners = self._sockets.listeners if self._sockets else ()
+        return _Circumstances(
+            process=self._qbittorrent.sockets_may_differ,
+            binding=(preferences.interface, preferences.interface_address, preferences.protocol),
+            interface=(interface.index, *interface.addresses) if interface else None,
+            inodes=frozenset(socket.inode for socket in listeners),
+        )

@@ -1,0 +1,112 @@
+"""The settings of qBittorrent that shut peers out while both ports match, each with what to set.
+
+What each does was run on qBittorrent 4.5.2, 5.1.0 and 5.3.0. Opening the sockets anew helps against
+none of them. Options are named as qBittorrent's dialog has them.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from qsticky.kernel.netlink import Interface
+from qsticky.services.qbittorrent import Address, Preferences
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network that qBittorrent listens in, as far as it is known.
+
+    `vpn_interface` is the VPN's where it is visible; `vpn_addresses` and the names of all
+    `interfaces` are empty where nobody could tell.
+    """
+
+    vpn_name: str
+    vpn_interface: Interface | None = None
+    vpn_addresses: tuple[Address, ...] = ()
+    interfaces: tuple[str, ...] = ()
+
+    @property
+    def vpn_interface_name(self) -> str:
+        """The VPN's interface in words, by its name where that is known to be there."""
+        known = self.vpn_interface is not None or self.vpn_name in self.interfaces
+        return self.vpn_name if known else "the VPN's"
+
+
+def shut_out_by(preferences: Preferences, network: Network) -> str | None:
+    """Name the setting that keeps every peer out, and what to set; None where none does."""
+    if preferences.peer_proxy:
+        return (
+            "qBittorrent sends its peer connections through a proxy, so that no peer can connect; "
+            "untick Options > Connection > Proxy Server > Use proxy for peer connections"
+        )
+    return _interface_problem(preferences.interface, network) or _address_problem(
+        preferences.interface_address, network
+    )
+
+
+def port_conflict(port: int, web_ui_port: int | None, metrics_port: int | None) -> str | None:
+    """Tell why the forwarded port must not be set: another server of this network has it.
+
+    qBittorrent's torrent sockets win against its WebUI at its next start: 4.5.2 then ends, and
+    5.1.0 and 5.3.0 run on without a WebUI. `metrics_port` is qSticky's own, where it covers the
+    VPN's address.
+    """
+    if port == web_ui_port:
+        return (
+            f"Gluetun forwards port {port}, which is the port of qBittorrent's own WebUI, so it is "
+            "not set: the WebUI would be lost at the next start; give the WebUI another port "
+            "(Options > Web UI > Port, or WEBUI_PORT for its image) and set QBITTORRENT_PORT to it"
+        )
+    if port == metrics_port:
+        return (
+            f"Gluetun forwards port {port}, which is METRICS_PORT, so it is not set; set "
+            "METRICS_PORT to another one, or METRICS_ADDRESS to an address that is not the VPN's"
+        )
+    return None
+
+
+def _interface_problem(bound_to: str, network: Network) -> str | None:
+    option = "set Options > Advanced > Network interface to"
+    if not bound_to:
+        return None
+    if network.vpn_interface is not None:
+        if bound_to == network.vpn_name:
+            return None
+        return (
+            f"qBittorrent listens on the network interface {bound_to} only, which is not the "
+            f"VPN's; {option} {network.vpn_name}"
+        )
+    if bound_to == "lo":
+        return (
+            "qBittorrent listens on the network interface lo only, where no peer can connect; "
+            f"{option} {network.vpn_interface_name}"
+        )
+    if network.interfaces and bound_to not in network.interfaces:
+        return (
+            f"qBittorrent is bound to the network interface {bound_to}, which isn't there, so that "
+            f"it listens on nothing; {option} Any interface, or if {bound_to} is the VPN's, see in "
+            "Gluetun's log why the VPN is down"
+        )
+    return None
+
+
+def _address_problem(bound_to: str, network: Network) -> str | None:
+    addresses = network.vpn_addresses
+    if not bound_to or not addresses or _covers(bound_to, addresses):
+        return None
+    return (
+        f"qBittorrent listens on the address {bound_to} only, which is not the VPN's; set Options "
+        "> Advanced > Optional IP address to bind to to All addresses, or to "
+        f"{' or '.join(map(str, addresses))}"
+    )
+
+
+def _covers(bound_to: str, addresses: Collection[Address]) -> bool:
+    """Whether one of the addresses is among what `0.0.0.0`, `::` or an address stands for."""
+    try:
+        address = ip_address(bound_to)
+    except ValueError:
+        return False
+    if address.is_unspecified:  # all of one family
+        return any(address.version == other.version for other in addresses)
+    return address in addresses
