@@ -14,6 +14,7 @@ from qsticky import __version__
 
 FOLDER = Path(__file__).parents[2] / "deploy/compose"
 STACKS = ("compose.yaml", "compose.shared-network.yaml")
+EVERY_STACK = (*STACKS, "compose.fixed-port.yaml", "compose.two.yaml")
 
 
 def load(name: str) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def load(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("others", [(), ("monitoring.yaml",)], ids=["alone", "with monitoring"])
-@pytest.mark.parametrize("file", STACKS)
+@pytest.mark.parametrize("file", EVERY_STACK)
 def test_compose_finds_no_fault_in_it(file: str, others: tuple[str, ...]) -> None:
     command = [str(Path(sys.executable).with_name("docker-compose")), "--env-file", ".env.example"]
     for name in (file, *others):
@@ -31,7 +32,12 @@ def test_compose_finds_no_fault_in_it(file: str, others: tuple[str, ...]) -> Non
     ran = subprocess.run(
         [*command, "config", "--quiet"],
         cwd=FOLDER,
-        env={"PATH": os.environ["PATH"], "GRAFANA_ADMIN_PASSWORD": "chosen"},
+        env={
+            "PATH": os.environ["PATH"],
+            "GRAFANA_ADMIN_PASSWORD": "chosen",
+            "FORWARDED_PORT": "51218",
+            "WIREGUARD_ADDRESSES": "10.128.0.2/32",
+        },
         capture_output=True,
         text=True,
         timeout=30,
@@ -51,8 +57,10 @@ def test_the_example_environment_has_every_variable_that_is_used_and_no_other() 
 
 
 def test_the_example_environment_is_what_holds_without_one() -> None:
-    example = dict(re.findall(r"^(\w+)=(.+)$", (FOLDER / ".env.example").read_text(), re.MULTILINE))
-    for file in STACKS:
+    example = dict(
+        re.findall(r"^#?(\w+)=(.+)$", (FOLDER / ".env.example").read_text(), re.MULTILINE)
+    )
+    for file in EVERY_STACK:
         for name, default in re.findall(r"\$\{(\w+):-([^}]+)\}", (FOLDER / file).read_text()):
             assert example[name] == default
 
@@ -72,7 +80,44 @@ def test_both_stacks_differ_only_in_where_qsticky_is() -> None:
     assert ours == theirs
 
 
-@pytest.mark.parametrize("file", STACKS)
+def test_a_fixed_port_is_let_in_and_gluetun_asked_for_nothing() -> None:
+    asked, fixed = load("compose.yaml"), load("compose.fixed-port.yaml")
+    port = "${FORWARDED_PORT:?set it in .env}"
+    gluetun, ours = fixed["services"]["gluetun"], fixed["services"]["qsticky"]
+    assert gluetun["environment"]["FIREWALL_VPN_INPUT_PORTS"] == port
+    assert "VPN_PORT_FORWARDING" not in gluetun["environment"]
+    assert ours["environment"].pop("FORWARDED_PORT") == port
+    assert ours.pop("secrets") == ["qbittorrent_pass"]
+
+    theirs = asked["services"]["qsticky"]
+    del theirs["environment"]["GLUETUN_PORT_FILE"], theirs["volumes"], theirs["secrets"]
+    assert ours == theirs
+    assert fixed["services"]["qbittorrent"] == asked["services"]["qbittorrent"]
+
+
+def test_two_qbittorrents_have_a_port_and_a_qsticky_each() -> None:
+    two, one = load("compose.two.yaml")["services"], load("compose.yaml")["services"]
+    assert two["qbittorrent"] == one["qbittorrent"]
+    assert two["qsticky"]["environment"].pop("GLUETUN_PORT_INDEX") == "1"
+    assert two["qsticky"] == one["qsticky"]
+
+    second = two["qsticky-second"]
+    assert second["environment"].pop("GLUETUN_PORT_INDEX") == "2"
+    metrics_port = second["environment"].pop("METRICS_PORT")
+    assert f"${{SECOND_QSTICKY_PORT:-10059}}:{metrics_port}" in two["gluetun"]["ports"]
+    webui_port = second["environment"]["QBITTORRENT_PORT"]
+    assert webui_port == two["qbittorrent-second"]["environment"]["WEBUI_PORT"]
+    assert f"{webui_port}:{webui_port}" in two["gluetun"]["ports"]
+    folders = [
+        {volume.partition(":/")[0] for volume in two[name]["volumes"]}
+        for name in ("qbittorrent", "qbittorrent-second")
+    ]
+    assert folders[0].isdisjoint(folders[1])
+    assert two["gluetun"]["environment"]["VPN_PORT_FORWARDING_PORTS_COUNT"] == "2"
+
+
+@pytest.mark.parametrize("file", EVERY_STACK)
 def test_it_runs_this_version(file: str) -> None:
-    image = load(file)["services"]["qsticky"]["image"]
-    assert image == f"ghcr.io/qsticky/qsticky:{__version__}"
+    services = load(file)["services"]
+    ours = [services[name]["image"] for name in services if name.startswith("qsticky")]
+    assert set(ours) == {f"ghcr.io/qsticky/qsticky:{__version__}"}
