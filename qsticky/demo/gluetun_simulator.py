@@ -170,6 +170,8 @@ class GluetunSimulator(Simulator):
                 self._wait_until(lambda: self._vpn != "stopping")
             elif self.release == "master":
                 ports = list(self.ports)
+        if self.release == "master":
+            ports.sort()
         first = ports[0] if ports else 0
         if self.release in _TELLS_UNKNOWN_ROUTES:
             return {"port": first, "ports": ports}

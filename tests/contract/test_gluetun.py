@@ -219,6 +219,17 @@ def test_from_3_41_2_on_the_body_has_both_port_and_ports(
     assert get(gluetun, NEW).text == body
 
 
+@pytest.mark.parametrize(
+    ("release", "ports"),
+    [("3.41", [6000, 5914]), ("3.41.3", [6000, 5914]), ("master", [5914, 6000])],
+)
+def test_several_ports_come_in_the_providers_order_or_in_master_sorted(
+    start: Start, get: Get, release: str, ports: list[int]
+) -> None:
+    gluetun = start(release=release, ports=[6000, 5914], routes=[f"GET {NEW}"])
+    assert get(gluetun, NEW).json()["ports"] == ports
+
+
 @pytest.mark.parametrize("release", EVERY_RELEASE)
 def test_json_comes_as_plain_text(start: Start, get: Get, release: str) -> None:
     gluetun = start(release=release, api_key="key")
