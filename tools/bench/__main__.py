@@ -15,6 +15,7 @@ from pathlib import Path
 from tools.bench import measure
 from tools.bench.figures import Figure, compare, document, table
 from tools.bench.looks import looks
+from tools.bench.reaction import reaction
 from tools.bench.stage import QUICK, Plan, qbittorrent_name
 
 BENCHES: dict[str, Callable[[Plan], Iterator[Figure]]] = {
@@ -23,7 +24,7 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Figure]]] = {
     "rest": measure.rest,
     "start": measure.start,
     "healthcheck": measure.healthcheck,
-    "reaction": measure.reaction,
+    "reaction": reaction,
     "requests": measure.requests,
     "scrape": measure.scrape,
     "soak": measure.soak,

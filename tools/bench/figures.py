@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -47,6 +48,11 @@ class Figure:
             " and ".join(bounds),
             ("yes" if self.reached else "no") if bounds else "",
         ]
+
+
+def p99(values: Sequence[float]) -> float:
+    """Return the 99th percentile, by nearest rank."""
+    return sorted(values)[math.ceil(len(values) * 0.99) - 1]
 
 
 _HEADINGS = ["figure", "median", "spread", "floor", "ratio", "to reach", "reached"]

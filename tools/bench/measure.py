@@ -7,27 +7,20 @@ in milliseconds, memory in MiB.
 from __future__ import annotations
 
 import http.client
-import json
-import math
 import os
-import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
-
-import requests as bare
 
 from qsticky.demo.gluetun_simulator import PORT_ROUTE, PUBLIC_IP_ROUTE, GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from tests.end_to_end.command import QSticky
-from tests.real import free_port, wait_until
+from tests.real import wait_until
 from tools.bench import floor as floor_
-from tools.bench.figures import Figure
+from tools.bench.figures import Figure, p99
 from tools.bench.stage import Plan, Stage, stage
 from tools.chaos.soak import Soak
 
@@ -94,17 +87,25 @@ def rest(plan: Plan) -> Iterator[Figure]:
 
 
 def start(plan: Plan) -> Iterator[Figure]:
-    """Measure the time from the start of the process to a health file that says synced."""
-    values, floor = [], []
+    """Measure the time from the start of the process to a health file that says synced.
+
+    The CPU time tells more where the machine has other things to do.
+    """
+    walls: tuple[list[float], list[float]] = ([], [])
+    cpus: tuple[list[float], list[float]] = ([], [])
     with stage(plan, real=True) as scene:
         for _ in range(plan.starts):
-            floor.append(_wall(_floor, plan, "imports"))
+            took, cpu_time = _run([plan.python, floor_.__file__, "imports"], os.environ)
+            walls[1].append(took)
+            cpus[1].append(cpu_time)
             daemon = scene.daemon()
             try:
-                values.append(_wall(_start_to_synced, daemon))
+                walls[0].append(wall(_start_to_synced, daemon))
+                cpus[0].append(_cpu_seconds(daemon.pid) * 1000)
             finally:
                 daemon.stop()
-    yield Figure("start to first verified sync", "ms", values, floor, 1.35)
+    yield Figure("start to first verified sync", "ms", *walls, 1.35)
+    yield Figure("start to first verified sync, CPU", "ms", *cpus)
 
 
 def healthcheck(plan: Plan) -> Iterator[Figure]:
@@ -118,52 +119,20 @@ def healthcheck(plan: Plan) -> Iterator[Figure]:
         check = [plan.python, "-P", "-m", "qsticky", "healthcheck"]
         for _ in range(plan.health_checks):
             for index, command in enumerate((check, bare_python)):
-                began = time.perf_counter()
-                child = os.posix_spawn(command[0], command, daemon.environment, file_actions=_QUIET)
-                _, status, used = os.wait4(child, 0)
-                assert status == 0, command
-                walls[index].append((time.perf_counter() - began) * 1000)
-                cpus[index].append((used.ru_utime + used.ru_stime) * 1000)
+                took, cpu_time = _run(command, daemon.environment)
+                walls[index].append(took)
+                cpus[index].append(cpu_time)
     yield Figure("health check, wall", "ms", *walls, 1.2)
     yield Figure("health check, CPU", "ms", *cpus, 1.2)
-
-
-def reaction(plan: Plan) -> Iterator[Figure]:
-    """Measure the time from a changed port to the socket that listens on it."""
-    for name in ("port file written", "POST /-/sync"):
-        values: list[list[float]] = []
-        floor: list[list[float]] = []
-        trigger: Callable[[], object]
-        with stage(plan, real=True) as scene:
-            file = scene.folder / "forwarded_port"
-            file.touch()
-            with scene.daemon(GLUETUN_PORT_FILE=file) as daemon, bare.Session() as session:
-                daemon.wait_for("synced")
-                for count in range(plan.rounds * plan.reactions):
-                    if count % plan.reactions == 0:
-                        values.append([])
-                        floor.append([])
-                    floor[-1].append(_wall(_bare_change, session, scene))
-                    port = free_port()
-                    scene.gluetun.ports = (port,)
-                    if name == "port file written":
-                        trigger = partial(file.write_text, str(port))
-                    else:
-                        trigger = partial(daemon.get, "/-/sync", "POST")
-                    values[-1].append(_wall(_until_listening, scene, trigger, port))
-                    daemon.wait_for_port(port)
-        medians, floors = [*map(median, values)], [*map(median, floor)]
-        yield Figure(f"{name}, to the open socket", "ms", medians, floors, 1.4, 30)
-        yield Figure(f"{name}, p99", "ms", [*map(_p99, values)], [*map(_p99, floor)], most=60)
 
 
 def requests(plan: Plan) -> Iterator[Figure]:
     """Count what a sync asks when nothing changed, and on how many connections."""
     with stage(plan, real=False, routes=(PORT_ROUTE, PUBLIC_IP_ROUTE)) as scene:
-        asked, _, _ = _asked(scene)
+        asked, _, _ = _asked(scene, SYNCS // 5)
         yield Figure("requests per sync, with the public address", "", [asked], most=4)
     with stage(plan, real=False) as scene:
-        asked, logins, opened = _asked(scene)
+        asked, logins, opened = _asked(scene, SYNCS)
         yield Figure("requests per sync", "", [asked], most=3)
         yield Figure(f"logins in {SYNCS} syncs", "", [logins], most=0)
         yield Figure(f"connections opened for {SYNCS} syncs", "", [opened], most=2)
@@ -178,27 +147,27 @@ def scrape(plan: Plan) -> Iterator[Figure]:
         for _ in range(plan.rounds):
             alone.append(_sync_milliseconds(daemon, lambda: time.sleep(SCRAPES * SCRAPE_EVERY)))
             meanwhile.append(_sync_milliseconds(daemon, lambda: took.append(_scrapes(daemon.port))))
-    yield Figure(f"scrape, {CLIENTS} clients at once, p99", "ms", [*map(_p99, took)], most=20)
+    yield Figure(f"scrape, {CLIENTS} clients at once, p99", "ms", [*map(p99, took)], most=20)
     yield Figure("sync while scraped so", "ms", meanwhile, alone, 1.1)
 
 
 _QUIET = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
 
 
-def _asked(scene: Stage) -> tuple[float, float, int]:
+def _asked(scene: Stage, syncs: int) -> tuple[float, float, int]:
     """Count the requests of a sync, and the logins and connections of all of them."""
     with scene.daemon() as daemon:
         daemon.wait_for("synced")
         daemon.sync()
         before = daemon.metrics()
-        for _ in range(SYNCS):
+        for _ in range(syncs):
             daemon.sync()
         after = daemon.metrics()
     spent = {name: after[name] - before[name] for name in before}
     asked = sum(n for name, n in spent.items() if name.startswith("qsticky_api_requests_total"))
     assert isinstance(scene.qbittorrent, QBittorrentSimulator)
     opened = scene.gluetun.accepted + scene.qbittorrent.accepted
-    return asked / SYNCS, spent["qsticky_qbittorrent_logins_total"], opened
+    return asked / syncs, spent["qsticky_qbittorrent_logins_total"], opened
 
 
 def _floor(plan: Plan, *arguments: str) -> str:
@@ -217,7 +186,16 @@ def _printed(process: subprocess.Popen[str]) -> str:
     return printed
 
 
-def _wall(action: Callable[..., object], *arguments: object) -> float:
+def _run(command: list[str], environment: Mapping[str, str]) -> tuple[float, float]:
+    """Run a command to its end; return its milliseconds of wall and of CPU time."""
+    began = time.perf_counter()
+    child = os.posix_spawn(command[0], command, environment, file_actions=_QUIET)
+    _, status, used = os.wait4(child, 0)
+    assert status == 0, command
+    return (time.perf_counter() - began) * 1000, (used.ru_utime + used.ru_stime) * 1000
+
+
+def wall(action: Callable[..., object], *arguments: object) -> float:
     """Return how many milliseconds an action takes."""
     began = time.perf_counter()
     action(*arguments)
@@ -238,11 +216,6 @@ def _cpu_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def _p99(values: list[float]) -> float:
-    """Return the 99th percentile, by nearest rank."""
-    return sorted(values)[math.ceil(len(values) * 0.99) - 1]
-
-
 def _start_to_synced(daemon: QSticky) -> None:
     daemon.start()
     deadline = time.monotonic() + 20
@@ -251,36 +224,6 @@ def _start_to_synced(daemon: QSticky) -> None:
             return
         time.sleep(0.001)
     raise AssertionError(f"not synced within 20 s:\n{daemon.stdout}")
-
-
-def _bare_change(session: bare.Session, scene: Stage) -> None:
-    """Ask Gluetun, and qBittorrent twice: the least that a change of the port takes."""
-    session.get(f"{scene.gluetun.url}/v1/portforward").json()
-    url = f"http://127.0.0.1:{scene.qbittorrent.port}/api/v2"
-    if session.get(f"{url}/app/preferences").status_code == 403:
-        user = {"username": "admin", "password": "adminadmin"}
-        session.post(f"{url}/auth/login", data=user).raise_for_status()
-    wanted = {"json": json.dumps({"listen_port": free_port()})}
-    session.post(f"{url}/app/setPreferences", data=wanted).raise_for_status()
-
-
-def _until_listening(scene: Stage, trigger: Callable[[], object], port: int) -> None:
-    trigger()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if isinstance(scene.qbittorrent, QBittorrentSimulator):
-            if scene.qbittorrent.listen_port == port:
-                return
-        elif _takes_a_connection(port):
-            return
-        time.sleep(0.0005)
-    raise AssertionError(f"nothing listens on {port} after 10 s")
-
-
-def _takes_a_connection(port: int) -> bool:
-    """Whether a socket listens: qBittorrent opens one for each address, the loopback's too."""
-    with socket.socket() as peer:
-        return peer.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _sync_milliseconds(daemon: QSticky, meanwhile: Callable[[], object]) -> float:
