@@ -87,34 +87,34 @@ def test_an_internal_error_ends_no_other_check_and_tells_no_secret(
         assert ("POST /api/v2/auth/login" in qbittorrent.requests) is (name == "_bind")
 
 
-def run(capsys: pytest.CaptureFixture[str], *, as_json: bool) -> tuple[int, str]:
-    code = command.main(as_json, os.environ)
+def run(capsys: pytest.CaptureFixture[str], *, as_json: bool, **environ: str) -> tuple[int, str]:
+    code = command.main(as_json, environ)
     printed = capsys.readouterr()
     assert printed.err == ""
     return code, printed.out
 
 
-@pytest.mark.usefixtures("variables")
 @pytest.mark.parametrize("as_json", [False, True])
-def test_every_mistake_of_the_configuration_is_told_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    as_json: bool,
+def test_every_mistake_of_the_configuration_is_told_at_once_and_no_secret_in_it(
+    capsys: pytest.CaptureFixture[str], as_json: bool
 ) -> None:
-    monkeypatch.setenv("QBITTORRENT_PORT", "high")
-    monkeypatch.setenv("METRICS_PASSWORD", "hunter2")
-    code, out = run(capsys, as_json=as_json)
+    wrong = {
+        "QBITTORRENT_PORT": "high",
+        "QBITTORRENT_HOST": "http://me:hunter2@box:8080",
+        "QBITTORRENT_PASS_FILE": "hunter2",
+        "METRICS_PASSWORD": "hunter2",
+    }
+    code, out = run(capsys, as_json=as_json, **wrong)
     assert code == 2
     assert "hunter2" not in out
     if as_json:
         told = [(each["check"], each["verdict"]) for each in json.loads(out)["findings"]]
-        assert told == [("mistake", "failed")] * 2
+        assert told == [("mistake", "failed")] * len(wrong)
         assert json.loads(out)["ok"] is False
     else:
-        assert out.count("FAILED   ") == 2
+        assert out.count("FAILED   ") == len(wrong)
 
 
-@pytest.mark.usefixtures("variables")
 @pytest.mark.parametrize("verdict", ["ok", "failed"])
 def test_the_exit_code_and_the_document_say_the_same(
     monkeypatch: pytest.MonkeyPatch,
@@ -141,7 +141,6 @@ def test_the_exit_code_and_the_document_say_the_same(
     assert run(capsys, as_json=False)[0] == code
 
 
-@pytest.mark.usefixtures("variables")
 def test_an_interrupt_ends_it_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
