@@ -41,6 +41,8 @@ def _main(arguments: list[str]) -> int:
         from qsticky.check import command
 
         return command.main(as_json=parsed.json, environ=os.environ)
+    if parsed.command == "notify":
+        return _notify()
     if parsed.command == "demo":
         from qsticky.demo import player
 
@@ -72,6 +74,9 @@ def _parse(arguments: list[str]) -> "Namespace":
         "healthcheck",
         help="read the health file, for Docker's HEALTHCHECK",
         description=usage.HEALTHCHECK,
+    )
+    commands.add_parser(
+        "notify", help="send a test message to NOTIFY_URLS", description=usage.NOTIFY
     )
     demo = commands.add_parser(
         "demo",
@@ -115,6 +120,15 @@ def _run() -> int:
     from qsticky.daemon import Daemon
 
     return Daemon(config, revision=os.environ.get("QSTICKY_REVISION", "")).run()
+
+
+def _notify() -> int:
+    config = _load()
+    if config is None:
+        return 2
+    from qsticky.record import notify
+
+    return notify.main(config.notify_urls.reveal())
 
 
 def _load() -> "Config | None":

@@ -93,6 +93,18 @@ exit codes:
 variables, which are to be the daemon's:
 {_variables("HEALTH_FILE", "CHECK_INTERVAL", "REQUEST_TIMEOUT")}"""
 
+NOTIFY = f"""\
+Sends a test message to each address in NOTIFY_URLS, and says of each whether it
+was taken. An address is named by its number, as it is a secret.
+
+exit codes:
+  0   all were taken
+  1   one was not
+  2   the configuration is wrong; all mistakes are listed
+
+variables:
+{_variables("NOTIFY_URLS")}"""
+
 DEMO = f"""\
 Runs the real daemon between a simulated Gluetun and a simulated qBittorrent on
 loopback, for a first look without a VPN: the forwarded port changes every few

@@ -15,10 +15,11 @@ from qsticky import __version__, cli, config, daemon, healthcheck, signals
 from qsticky.check import command
 from qsticky.demo import player as demo
 from qsticky.demo import scenarios
+from qsticky.record import notify
 from tests.end_to_end.command import qsticky_command
 from tests.real import free_port, wait_until
 
-COMMANDS = ("run", "check", "healthcheck", "demo")
+COMMANDS = ("run", "check", "healthcheck", "notify", "demo")
 
 
 @pytest.fixture(autouse=True)
@@ -251,6 +252,31 @@ def test_a_check_can_be_interrupted_and_its_exit_code_is_kept(
     monkeypatch.setattr(sys, "argv", ["qsticky", "check", *arguments])
     assert cli.main() == code
     assert (given, blocked) == ([as_json], [])
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_a_test_message_goes_to_the_addresses_that_are_configured(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+
+    def send(urls: str) -> int:
+        given.append(urls)
+        return code
+
+    (tmp_path / "addresses").write_text("json://127.0.0.1:1\njson://127.0.0.1:2\n")
+    monkeypatch.setenv("NOTIFY_URLS_FILE", f"{tmp_path}/addresses")
+    monkeypatch.setattr(notify, "main", send)
+    monkeypatch.setattr(sys, "argv", ["qsticky", "notify"])
+    assert cli.main() == code
+    assert given == ["json://127.0.0.1:1\njson://127.0.0.1:2"]
+
+
+def test_a_test_message_to_a_wrong_address_is_a_mistake_that_does_not_tell_it() -> None:
+    ran = qsticky("notify", NOTIFY_URLS="ntfyy://hunter2")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "number 1 (ntfyy://)" in ran.stderr
+    assert "hunter2" not in ran.stderr
 
 
 def test_it_knows_every_scenario() -> None:
