@@ -155,7 +155,6 @@ class TestTheCommand:
             "ctypes",
             "dataclasses",
             "email",
-            "environs",
             "http",
             "inspect",
             "logging",

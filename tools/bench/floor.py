@@ -12,7 +12,6 @@ import time
 
 
 def _imports() -> int:
-    import environs  # noqa: F401
     import prometheus_client  # noqa: F401
     import pythonjsonlogger  # noqa: F401
     import requests  # noqa: F401
