@@ -1,29 +1,22 @@
-"""The addresses of NOTIFY_URLS: what Apprise makes of them, and how it is kept in bounds.
+"""The addresses of NOTIFY_URLS, as Apprise understands them.
 
 An address is a secret: it is told by its number, and its scheme where it has one. Apprise costs
 16 MiB, so it is imported only once there is an address.
 """
 
-import io
-import logging
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-import requests
-import urllib3
+from typing import TYPE_CHECKING
 
 from qsticky import HOME
 from qsticky.errors import ConfigurationError
+from qsticky.record import bounds
 from qsticky.record.messages import Message, Occasion
-from qsticky.services.connection import Adapter, Line
 
 if TYPE_CHECKING:
     from apprise import AppriseAsset, NotifyBase
 
-LARGEST_ANSWER = 64 * 1024
 _SCHEME = re.compile(r"([a-z][a-z0-9]{0,19})://", re.IGNORECASE)
-SILENCED = ("apprise", "urllib3", "requests_oauthlib", "oauthlib")
 _SEVERITIES = {
     Occasion.FAILING: "failure",
     Occasion.RECOVERED: "success",
@@ -74,8 +67,7 @@ def parse(urls: str) -> tuple[Address, ...]:
         raise ConfigurationError(
             ["NOTIFY_URLS: Apprise is not installed; install it: pip install 'qsticky[notify]'"]
         ) from None
-    _silence()
-    _bound_requests()
+    bounds.impose()
     asset = _asset()
     addresses, mistakes = [], []
     for number, url in enumerate(urls.split(), 1):
@@ -115,50 +107,3 @@ def _asset() -> "AppriseAsset":
         pem_autogen=False,
         storage_mode=PersistentStoreMode.MEMORY,
     )
-
-
-def _silence() -> None:
-    """Have nothing logged of what a notification goes through: it has addresses in it."""
-    for name in SILENCED:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-
-
-def _bound_requests() -> None:
-    """Bound what `requests.post` and its like take, which Apprise's services all use.
-
-    They have no setting for it. The clients of Gluetun and qBittorrent have sessions of their
-    own, so this is Apprise's alone.
-    """
-    requests.sessions.Session = _BoundedSession  # type: ignore[misc]
-
-
-class _BoundedSession(requests.Session):
-    """Follows no redirect, and takes no answer of more than `LARGEST_ANSWER` bytes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        line = Line()
-        line.limit = LARGEST_ANSWER
-        for scheme in ("http://", "https://"):
-            self.mount(scheme, _BoundedAdapter(line))
-
-    def get_redirect_target(self, _: requests.Response) -> None:
-        return None
-
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        answer = super().send(request, **options | {"stream": True})
-        with answer.raw as raw:
-            body = raw.read(LARGEST_ANSWER + 1, decode_content=True)
-        if len(body) > LARGEST_ANSWER:  # unpacked
-            raise requests.RequestException("the answer is too long")
-        answer.raw = io.BytesIO(body)
-        return answer
-
-
-class _BoundedAdapter(Adapter):
-    """Has the bounds of an answer hold behind a proxy, too."""
-
-    def proxy_manager_for(self, *args: Any, **options: Any) -> urllib3.PoolManager:
-        manager: urllib3.PoolManager = super().proxy_manager_for(*args, **options)
-        manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
-        return manager

@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import re
+import smtplib
 import socket
 import subprocess
 import sys
@@ -21,8 +22,9 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from qsticky.errors import ConfigurationError, Reason
-from qsticky.record import addresses, messages, notify
-from qsticky.record.addresses import LARGEST_ANSWER, Address
+from qsticky.record import addresses, bounds, messages, notify
+from qsticky.record.addresses import Address
+from qsticky.record.bounds import LARGEST_ANSWER
 from qsticky.sync.report import PortChange
 from tests.real import free_port
 from tests.reports import failing, synced
@@ -39,9 +41,11 @@ CHANGED = messages.port_changed(synced(change=PortChange(50001, 51218, verified=
 def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Take back what Apprise's bounds change in the process, and what its environment has."""
     monkeypatch.setattr(requests.sessions, "Session", requests.sessions.Session)
+    for name in ("SMTP", "SMTP_SSL"):
+        monkeypatch.setattr(smtplib, name, getattr(smtplib, name))
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "REQUESTS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    levels = {name: logging.getLogger(name).level for name in addresses.SILENCED}
+    levels = {name: logging.getLogger(name).level for name in bounds.SILENCED}
     yield
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
@@ -226,6 +230,15 @@ ENDLESS = {
 def test_an_endless_answer_is_not_read_on(serve: Serve, kind: str) -> None:
     server = serve(endless(*ENDLESS[kind]))
     assert not takes(only(f"json://127.0.0.1:{server.port}/{SECRET}"))
+
+
+def test_a_mail_server_of_endless_lines_is_not_read_on(serve: Serve) -> None:
+    def script(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(b"220-hello\r\n" * 1000)
+
+    address = only(f"mailto://127.0.0.1:{serve(script).port}?from=q@example.com&to=me@example.com")
+    assert not takes(address)
 
 
 def test_a_long_head_is_not_read_on(serve: Serve) -> None:

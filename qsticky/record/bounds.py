@@ -1,0 +1,94 @@
+"""Keeps Apprise in bounds, which has no settings for them: answers, redirects, log lines."""
+
+import io
+import logging
+import smtplib
+from typing import Any
+
+import requests
+import urllib3
+
+from qsticky.services.connection import Adapter, Line
+
+LARGEST_ANSWER = 64 * 1024
+SILENCED = ("apprise", "urllib3", "requests_oauthlib", "oauthlib")
+
+
+def impose() -> None:
+    """Bound what `requests.post` and its like take, and mail, which are what Apprise sends by.
+
+    The clients of Gluetun and qBittorrent have sessions of their own, so this is Apprise's alone.
+    Nothing is logged of what a message goes through either, for that has addresses in it.
+    """
+    for name in SILENCED:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    requests.sessions.Session = _BoundedSession  # type: ignore[misc]
+    smtplib.SMTP = _BoundedSmtp  # type: ignore[misc]
+    smtplib.SMTP_SSL = _BoundedSmtpSsl  # type: ignore[misc]
+
+
+class _BoundedSession(requests.Session):
+    """Follows no redirect, and takes no answer of more than `LARGEST_ANSWER` bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        line = Line()
+        line.limit = LARGEST_ANSWER
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _BoundedAdapter(line))
+
+    def get_redirect_target(self, _: requests.Response) -> None:
+        return None
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        answer = super().send(request, **options | {"stream": True})
+        with answer.raw as raw:
+            body = raw.read(LARGEST_ANSWER + 1, decode_content=True)
+        if len(body) > LARGEST_ANSWER:  # unpacked
+            raise requests.RequestException("the answer is too long")
+        answer.raw = io.BytesIO(body)
+        return answer
+
+
+class _BoundedAdapter(Adapter):
+    """Has the bounds of an answer hold behind a proxy, too."""
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> urllib3.PoolManager:
+        manager: urllib3.PoolManager = super().proxy_manager_for(*args, **options)
+        manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
+        return manager
+
+
+class _BoundedSmtp(smtplib.SMTP):
+    """Reads `LARGEST_ANSWER` bytes from a mail server: a reply may have lines without end."""
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            self.file = io.BufferedReader(_Bounded(self.sock.makefile("rb", buffering=0)))
+        return super().getreply()
+
+
+class _BoundedSmtpSsl(_BoundedSmtp, smtplib.SMTP_SSL):
+    """The same over TLS."""
+
+
+class _Bounded(io.RawIOBase):
+    """What `raw` has to read, up to a bound; OSError beyond it."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self._left = LARGEST_ANSWER
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._raw.readinto(buffer) or 0
+        self._left -= count
+        if self._left < 0:
+            raise OSError("the answer is too long")
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
