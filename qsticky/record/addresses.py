@@ -4,8 +4,11 @@ An address is a secret: it is told by its number, and its scheme where it has on
 16 MiB, so it is imported only once there is an address.
 """
 
+import contextlib
+import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qsticky import HOME
@@ -16,7 +19,7 @@ from qsticky.record.messages import Message, Occasion
 if TYPE_CHECKING:
     from apprise import AppriseAsset, NotifyBase
 
-_SCHEME = re.compile(r"([a-z][a-z0-9]{0,19})://", re.IGNORECASE)
+_SCHEME = re.compile(r"([a-z0-9]{1,20})://", re.IGNORECASE)
 _SEVERITIES = {
     Occasion.FAILING: "failure",
     Occasion.RECOVERED: "success",
@@ -62,7 +65,7 @@ def parse(urls: str) -> tuple[Address, ...]:
     if not urls.split():
         return ()
     try:
-        import apprise
+        import apprise  # noqa: F401 - here it is only looked for
     except ImportError:
         raise ConfigurationError(
             ["NOTIFY_URLS: Apprise is not installed; install it: pip install 'qsticky[notify]'"]
@@ -72,7 +75,7 @@ def parse(urls: str) -> tuple[Address, ...]:
     addresses, mistakes = [], []
     for number, url in enumerate(urls.split(), 1):
         label = _label(number, url)
-        service = apprise.Apprise.instantiate(url, asset=asset)
+        service = _service(url, asset)
         if service is None:
             mistakes.append(
                 f"NOTIFY_URLS: {label} is not one that Apprise can send to; write it as "
@@ -88,6 +91,45 @@ def parse(urls: str) -> tuple[Address, ...]:
 def _label(number: int, url: str) -> str:
     scheme = _SCHEME.match(url)
     return f"address {number} ({scheme[1].lower()})" if scheme else f"address {number}"
+
+
+def _service(url: str, asset: "AppriseAsset") -> "NotifyBase | None":
+    """Make an address's service; None where there is none for it.
+
+    To know their schemes, Apprise imports all of its services, which are 11 MiB. Here only those
+    are imported that have the scheme in their source; where that leads to none, Apprise may look.
+    """
+    from apprise import Apprise
+
+    url = url.replace("/#", "/%23")  # of a room or a channel, as Apprise does
+    for kind in _kinds(url):
+        with contextlib.suppress(Exception):  # about the address, which Apprise then judges
+            fields = kind.parse_url(url) or {}
+            service = kind(**fields, asset=asset)
+            if service.enabled:
+                return service
+    return Apprise.instantiate(url, asset=asset)
+
+
+def _kinds(url: str) -> "Iterator[type[NotifyBase]]":
+    """Import the modules of Apprise that have an address's scheme, and yield its services."""
+    from apprise import NotifyBase, plugins
+    from apprise.utils.parse import parse_list
+
+    found = _SCHEME.match(url)
+    scheme = found[1].lower() if found else ""
+    has_scheme = re.compile(rf'protocol = [^=]*"{scheme}"')
+    folder = Path(plugins.__file__).parent
+    for file in folder.rglob("*.py"):
+        if has_scheme.search(file.read_text("utf-8")):
+            name = ".".join([plugins.__name__, *file.relative_to(folder).with_suffix("").parts])
+            for kind in vars(importlib.import_module(name)).values():
+                if isinstance(kind, type) and issubclass(kind, NotifyBase):
+                    schemes = parse_list(  # type: ignore[no-untyped-call]
+                        kind.protocol, kind.secure_protocol
+                    )
+                    if scheme in schemes:
+                        yield kind
 
 
 def _asset() -> "AppriseAsset":

@@ -2,16 +2,14 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from qsticky.clock import Clock
 from qsticky.record.messages import Message
+from qsticky.record.outbox import Outbox
 
 PATIENCE = 30.0
-AT_ONCE = 5
-EVERY = 60.0
-RETRIES = (60.0, 300.0, 900.0, 3600.0)  # the last one again and again
+AT_A_TIME = 3  # over TLS each holds all of the CAs' certificates, which are 3.5 MiB
 
 
 class Recipient(Protocol):
@@ -21,68 +19,6 @@ class Recipient(Protocol):
 
     def send(self, message: Message) -> bool:
         """Send a message, for as long as it takes, and tell whether it was taken."""
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    message: Message
-    due: float
-    failures: int = 0
-
-
-class Outbox:
-    """What is still to be sent to one address, and when. Moments are monotonic seconds.
-
-    A newer message takes the place of an older one of its subject, so that no more than one of
-    each waits. Five may go at once, then one a minute.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, _Waiting] = {}
-        self._paid_until = float("-inf")
-
-    def due_at(self) -> float | None:
-        """When the next message may go; None while there is none."""
-        if not self._waiting:
-            return None
-        earliest = min(waiting.due for waiting in self._waiting.values())
-        return max(earliest, self._paid_until - (AT_ONCE - 1) * EVERY)
-
-    def due(self, now: float) -> Message | None:
-        """Return the message that may go now, of several the one that waits for longest."""
-        at = self.due_at()
-        if at is None or at > now:
-            return None
-        return min(self._waiting.values(), key=lambda waiting: waiting.due).message
-
-    def put(self, message: Message, due: float) -> None:
-        """Take in a message that may go from `due` on."""
-        self._waiting[message.occasion.subject] = _Waiting(message, due)
-
-    def withdraw(self, subject: str) -> None:
-        """Forget the message of a subject, which is no longer so."""
-        self._waiting.pop(subject, None)
-
-    def started(self, now: float) -> None:
-        """Take in that a message is on its way."""
-        self._paid_until = max(self._paid_until, now) + EVERY
-
-    def taken(self, message: Message) -> None:
-        """Take in that a message was taken."""
-        if self._newest(message):
-            self.withdraw(message.occasion.subject)
-
-    def failed(self, message: Message, now: float) -> None:
-        """Take in that a message was not taken: it is due again later, unless a newer one is."""
-        if waiting := self._newest(message):
-            pause = RETRIES[min(waiting.failures, len(RETRIES) - 1)]
-            self._waiting[message.occasion.subject] = _Waiting(
-                message, now + pause, waiting.failures + 1
-            )
-
-    def _newest(self, message: Message) -> _Waiting | None:
-        waiting = self._waiting.get(message.occasion.subject)
-        return waiting if waiting and waiting.message is message else None
 
 
 class Attempt:
@@ -108,9 +44,9 @@ class Attempt:
         self._thread = threading.Thread(target=self._send, name="notification", daemon=True)
         self._thread.start()
 
-    def wait(self, seconds: float) -> None:
-        """Wait for its end, but no longer than so many seconds."""
-        self._thread.join(max(0.0, seconds))
+    def wait(self) -> None:
+        """Wait for its end, but no longer than until it is to be given up."""
+        self._thread.join(PATIENCE)
 
     def outcome(self) -> str:
         """What came of it, in words without anything of the address."""
@@ -137,15 +73,9 @@ class _Courier:
         self.attempt: Attempt | None = None
         self.failing = False
 
-    def due_at(self) -> float | None:
-        """When there is something to do; None until something else happens."""
-        if self.attempt is None:
-            return self.outbox.due_at()
-        return None if self.attempt.given_up else self.attempt.deadline
-
 
 class Delivery:
-    """Sends messages to every recipient, each by itself.
+    """Sends messages to every recipient, each by itself, a few at a time.
 
     `put` and `withdraw` return at once; all else happens on daemon threads. Callbacks:
     `count(taken)` for each attempt, `tell(sentence)` when a recipient begins to fail.
@@ -186,7 +116,10 @@ class Delivery:
     def pause(self) -> float | None:
         """Return the seconds until there is something to do; None until something happens."""
         with self._lock:
-            moments = [at for each in self._couriers if (at := each.due_at()) is not None]
+            moments = self._deadlines()
+            if len(moments) < AT_A_TIME:
+                idle = (courier.outbox for courier in self._couriers if not courier.attempt)
+                moments += [at for outbox in idle if (at := outbox.due_at()) is not None]
         return max(0.0, min(moments) - self._clock.monotonic()) if moments else None
 
     def do_what_is_due(self) -> None:
@@ -204,9 +137,14 @@ class Delivery:
         """Send what is due, unless an earlier attempt is still under way, even if given up."""
         with self._lock:
             message = courier.outbox.due(now)
-            if message and courier.attempt is None:
+            if message and not courier.attempt and len(self._deadlines()) < AT_A_TIME:
                 courier.outbox.started(now)
                 courier.attempt = Attempt(courier.recipient, message, now, self._wake.set)
+
+    def _deadlines(self) -> list[float]:
+        """Return the deadlines of all attempts that were not given up."""
+        attempts = (courier.attempt for courier in self._couriers)
+        return [each.deadline for each in attempts if each and not each.given_up]
 
     def _settle(self, courier: _Courier, attempt: Attempt, now: float) -> None:
         with self._lock:

@@ -15,11 +15,13 @@ from pathlib import Path
 from tools.bench import measure
 from tools.bench.figures import Figure, compare, document, table
 from tools.bench.looks import looks
+from tools.bench.notifications import notifications
 from tools.bench.reaction import reaction
 from tools.bench.stage import QUICK, Plan, qbittorrent_name
 
 BENCHES: dict[str, Callable[[Plan], Iterator[Figure]]] = {
     "memory": measure.memory,
+    "notifications": notifications,
     "cpu": measure.cpu,
     "rest": measure.rest,
     "start": measure.start,

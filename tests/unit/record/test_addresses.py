@@ -20,6 +20,7 @@ import pytest
 import requests
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from apprise.manager_plugins import NotificationManager
 
 from qsticky.errors import ConfigurationError, Reason
 from qsticky.record import addresses, bounds, messages, notify
@@ -312,6 +313,39 @@ def test_nothing_but_apprise_has_these_bounds() -> None:
     assert requests.Session().get_redirect_target.__func__ is (  # type: ignore[attr-defined]
         requests.Session.get_redirect_target
     )
+
+
+WITHOUT_THE_OTHERS = """
+import sys
+from qsticky.record import addresses
+(address,) = addresses.parse(sys.argv[1])
+print(*sorted(name for name in sys.modules if name.startswith("apprise.plugins.")))
+"""
+
+
+def test_only_the_service_of_an_address_is_imported() -> None:
+    """The others are 11 MiB."""
+    command = [sys.executable, "-c", WITHOUT_THE_OTHERS, f"gotify://127.0.0.1/{SECRET}"]
+    imported = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert imported == ["apprise.plugins.base", "apprise.plugins.gotify"]
+
+
+SCHEMES = [
+    *("json", "jsons", "ntfy", "ntfys", "gotify", "discord", "tgram", "hassio", "mailtos"),
+    *("slack", "pover", "matrixs", "signal", "pbul", "46elks"),
+]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_scheme_leads_to_the_service_that_apprise_would_take(scheme: str) -> None:
+    theirs = NotificationManager()[scheme]  # type: ignore[no-untyped-call]
+    (ours,) = addresses._kinds(f"{scheme}://")
+    assert (ours.__module__, ours.__name__) == (theirs.__module__, theirs.__name__)
+
+
+def test_a_services_own_address_is_taken_as_apprise_knows_it() -> None:
+    address = only(f"https://discord.com/api/webhooks/4174216298/{SECRET}")
+    assert address.label == "address 1 (https)"
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,20 @@ def test_one_that_hangs_keeps_no_other_from_being_sent_to() -> None:
     assert other.bodies == ["0", "1", "2"]
 
 
+def test_no_more_than_three_are_sent_to_at_a_time() -> None:
+    inboxes = [Inbox(f"address {number}") for number in range(1, 6)]
+    post = Post(*inboxes)
+    for inbox in inboxes:
+        inbox.open.clear()
+    post.delivery.put(message("it fails"))
+    post.pass_time(PATIENCE - 1)
+    assert [len(inbox.tried) for inbox in inboxes] == [1, 1, 1, 0, 0]
+    post.pass_time(1)
+    assert [len(inbox.tried) for inbox in inboxes] == [1, 1, 1, 1, 1]
+    for inbox in inboxes:
+        inbox.open.set()
+
+
 def test_a_failure_is_told_once_until_a_message_was_taken(post: Post, inbox: Inbox) -> None:
     for takes in (False, True, False):
         inbox.takes = takes

@@ -1,0 +1,71 @@
+"""What is still to be sent to one address, and when: paced, replaced and tried again."""
+
+from dataclasses import dataclass
+
+from qsticky.record.messages import Message
+
+AT_ONCE = 5
+EVERY = 60.0
+RETRIES = (60.0, 300.0, 900.0, 3600.0)  # the last one again and again
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    message: Message
+    due: float
+    failures: int = 0
+
+
+class Outbox:
+    """The messages for one address. Moments are monotonic seconds.
+
+    A newer message takes the place of an older one of its subject, so that no more than one of
+    each waits. Five may go at once, then one a minute.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, _Waiting] = {}
+        self._paid_until = float("-inf")
+
+    def due_at(self) -> float | None:
+        """When the next message may go; None while there is none."""
+        if not self._waiting:
+            return None
+        earliest = min(waiting.due for waiting in self._waiting.values())
+        return max(earliest, self._paid_until - (AT_ONCE - 1) * EVERY)
+
+    def due(self, now: float) -> Message | None:
+        """Return the message that may go now, of several the one that waits for longest."""
+        at = self.due_at()
+        if at is None or at > now:
+            return None
+        return min(self._waiting.values(), key=lambda waiting: waiting.due).message
+
+    def put(self, message: Message, due: float) -> None:
+        """Take in a message that may go from `due` on."""
+        self._waiting[message.occasion.subject] = _Waiting(message, due)
+
+    def withdraw(self, subject: str) -> None:
+        """Forget the message of a subject, which is no longer so."""
+        self._waiting.pop(subject, None)
+
+    def started(self, now: float) -> None:
+        """Take in that a message is on its way."""
+        self._paid_until = max(self._paid_until, now) + EVERY
+
+    def taken(self, message: Message) -> None:
+        """Take in that a message was taken."""
+        if self._newest(message):
+            self.withdraw(message.occasion.subject)
+
+    def failed(self, message: Message, now: float) -> None:
+        """Take in that a message was not taken: it is due again later, unless a newer one is."""
+        if waiting := self._newest(message):
+            pause = RETRIES[min(waiting.failures, len(RETRIES) - 1)]
+            self._waiting[message.occasion.subject] = _Waiting(
+                message, now + pause, waiting.failures + 1
+            )
+
+    def _newest(self, message: Message) -> _Waiting | None:
+        waiting = self._waiting.get(message.occasion.subject)
+        return waiting if waiting and waiting.message is message else None
