@@ -203,8 +203,9 @@ class Daemon:
             self._metrics.health_file_failed()
         self._journal.health_file(error)
 
-    def _request_sync(self, rebind: bool) -> None:
+    def _request_sync(self, rebind: bool) -> str:
         self._worker.trigger(Trigger.REQUEST, rebind=rebind)
+        return "A sync will run"
 
     def _credentials(self) -> tuple[str, str] | None:
         config = self._config

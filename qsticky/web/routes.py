@@ -3,7 +3,7 @@
 import base64
 import hmac
 from collections.abc import Callable, Iterable, Sequence
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -17,8 +17,9 @@ from qsticky.web.page import CONTENT_SECURITY_POLICY, render
 class Routes:
     """The WSGI application: the page, metrics, liveness, readiness and the sync request.
 
-    `recent_events` gives what the page lists, the newest first; `credentials` gives user name and
-    password, or None where the routes are open to everybody.
+    `recent_events` gives what the page lists, the newest first; `request_sync` is told whether to
+    rebind, and answers with a sentence for who asked; `credentials` gives user name and password,
+    of which neither may be empty, or None where the routes are open to everybody.
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class Routes:
         health: Health,
         recent_events: Callable[[], Sequence[RecentEvent]],
         clock: Clock,
-        request_sync: Callable[[bool], None],
+        request_sync: Callable[[bool], str],
         credentials: Callable[[], tuple[str, str] | None],
     ) -> None:
         self._metrics = make_wsgi_app(registry)
@@ -67,6 +68,8 @@ class Routes:
         credentials = self._credentials()
         if credentials is None:
             return True
+        if not all(credentials):
+            return False  # an empty secret file opens nothing
         scheme, _, given = authorization.partition(" ")
         expected = base64.b64encode(":".join(credentials).encode())
         return scheme.lower() == "basic" and hmac.compare_digest(
@@ -99,10 +102,34 @@ class Routes:
         return _answer(start_response, status, self._health.text(), content_type="application/json")
 
     def _sync(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if _of_another_site(environ):
+            return _answer(start_response, "403 Forbidden", "Not for a page of another site\n")
         # At once: Gluetun's up command, which calls this, holds a lock that the sync waits for.
         query = parse_qs(environ.get("QUERY_STRING", ""))
-        self._request_sync(query.get("rebind") == ["true"])
-        return _answer(start_response, "202 Accepted", "A sync will run\n")
+        told = self._request_sync(query.get("rebind") == ["true"])
+        return _answer(start_response, "202 Accepted", f"{told}\n")
+
+
+def _of_another_site(environ: WSGIEnvironment) -> bool:
+    """Whether a browser sent this on behalf of a page that is not ours; `curl` tells nothing.
+
+    Sec-Fetch-Site is what browsers say of it, but only over HTTPS and to this machine; to others
+    they say no more than the page's Origin (both are forbidden header names in the Fetch standard,
+    so no page can forge them).
+    """
+    if site := environ.get("HTTP_SEC_FETCH_SITE"):
+        return site not in ("same-origin", "none")
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None:
+        return False
+    try:
+        page = urlsplit(origin)
+        asked = urlsplit(f"{page.scheme}://{environ.get('HTTP_HOST', '')}")
+        usual = {"http": 80, "https": 443}.get(page.scheme)
+        ours = (page.hostname, page.port or usual) == (asked.hostname, asked.port or usual)
+        return page.hostname is None or not ours  # it is none in `null`
+    except ValueError:
+        return True
 
 
 def _answer(

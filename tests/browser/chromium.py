@@ -11,6 +11,7 @@ PHONE, DESKTOP = 320, 1280  # pixels
 _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
+    "--host-resolver-rules=MAP qsticky.test 127.0.0.1",
 )
 
 

@@ -50,6 +50,7 @@ class Site:
         """Start afresh, as a process does that has just started."""
         self.clock = FakeClock()
         self.events: list[RecentEvent] = []
+        self.syncs: list[bool] = []
         self.health = Health(
             self._folder / "status.json", check_interval=30, request_timeout=10, clock=self.clock
         )
@@ -59,7 +60,7 @@ class Site:
             self.health,
             lambda: self.events,
             self.clock,
-            lambda _: None,
+            self._request_sync,
             lambda: None,
         )
         self.paths.clear()
@@ -73,6 +74,10 @@ class Site:
     def tell(self, name: Event, message: str, level: str = "info") -> None:
         """Have an event happen now."""
         self.events.insert(0, RecentEvent(self.clock.now(), level, name, message))
+
+    def _request_sync(self, rebind: bool) -> str:
+        self.syncs.append(rebind)
+        return "A sync will run"
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         self.paths.append(environ["PATH_INFO"])

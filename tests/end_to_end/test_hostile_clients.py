@@ -127,3 +127,21 @@ def test_without_any_descriptor_it_pauses_until_there_is_one(qsticky: QSticky) -
         allow(qsticky, 10)
         assert scrape(qsticky) == b"HTTP/1.0 200"
     assert "Traceback" not in qsticky.stdout
+
+
+def test_empty_secret_files_let_nobody_in(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.touch()
+    variables = {
+        "GLUETUN_PORT": free_port(),
+        "QBITTORRENT_PORT": free_port(),
+        "METRICS_USERNAME_FILE": secret,
+        "METRICS_PASSWORD_FILE": secret,
+    }
+    with QSticky(tmp_path, variables) as running:
+        wait_until(lambda: "Serving" in running.stdout, 20, "the server")
+        assert running.get("/metrics").status == 401
+        nobody = {"Authorization": "Basic Og=="}  # an empty name and an empty password
+        assert running.get("/metrics", headers=nobody).status == 401
+        secret.write_text("filled")
+        assert running.get("/metrics").status == 401

@@ -34,13 +34,17 @@ class Parts:
         self.syncs: list[bool] = []
         self.credentials: tuple[str, str] | None = None
 
+    def request_sync(self, rebind: bool) -> str:
+        self.syncs.append(rebind)
+        return "A sync will run"
+
     def routes(self) -> Routes:
         return Routes(
             self.registry,
             self.health,
             lambda: self.events,
             self.clock,
-            self.syncs.append,
+            self.request_sync,
             lambda: self.credentials,
         )
 
@@ -151,6 +155,49 @@ class TestRoutes:
         assert (reply.status, reply.text) == (202, "A sync will run\n")
         assert parts.syncs == [rebind]
 
+    @pytest.mark.parametrize(
+        ("headers", "status"),
+        [
+            ((), 202),
+            (("Sec-Fetch-Site: same-origin",), 202),
+            (("Sec-Fetch-Site: none",), 202),
+            (("Sec-Fetch-Site: same-site",), 403),
+            (("Sec-Fetch-Site: cross-site",), 403),
+            (("Sec-Fetch-Site: anything",), 403),
+            (("Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"), 403),
+            (("Sec-Fetch-Site: cross-site", "Origin: http://localhost"), 403),
+            (("Sec-Fetch-Site: same-origin", "Origin: null"), 202),
+            (("Origin: http://localhost",), 202),
+            (("Origin: http://LOCALHOST:80",), 202),
+            (("Origin: https://localhost:443",), 202),
+            (("Origin: http://localhost:8080",), 403),
+            (("Origin: http://elsewhere",), 403),
+            (("Origin: http://localhost.elsewhere",), 403),
+            (("Origin: http://localhost@elsewhere",), 403),
+            (("Origin: http://localhost", "Host: elsewhere"), 403),
+            (("Origin: null",), 403),
+            (("Origin: ",), 403),
+            (("Origin: http://[",), 403),
+            (("Origin: http://localhost:port",), 403),
+        ],
+    )
+    def test_a_sync_is_not_asked_for_by_a_page_of_another_site(
+        self, site: Site, parts: Parts, headers: tuple[str, ...], status: int
+    ) -> None:
+        assert site.ask("POST", "/-/sync?rebind=true", *headers).status == status
+        assert parts.syncs == [True] * (status == 202)
+
+    def test_of_two_names_that_of_the_target_is_asked(self, site: Site) -> None:
+        for origin, status in (("named:1", 202), ("localhost", 403)):
+            reply = site.ask("POST", "http://named:1/-/sync", f"Origin: http://{origin}")
+            assert reply.status == status
+
+    def test_odd_characters_end_in_no_500(self, site: Site, parts: Parts) -> None:
+        parts.health.record(failing(Reason.INTERNAL, "\udcff\x00\x1b[31m\u2028"), 30)
+        assert "\\udcff\\x00\\x1b[31m\\u2028" in site.ask("GET", "/").text
+        ready = site.ask("GET", "/-/ready")
+        assert json.loads(ready.body)["last_error"] == "\\udcff\\x00\\x1b[31m\\u2028"
+
     @pytest.mark.parametrize("size", [3, 5_000_000])
     def test_a_body_is_tolerated_and_the_answer_not_lost(
         self, site: Site, parts: Parts, size: int
@@ -224,6 +271,14 @@ class TestBasicAuth:
         assert refused.headers["www-authenticate"] == 'Basic realm="qSticky", charset="UTF-8"'
         assert parts.syncs == []
         assert site.ask(method, path, basic(*self.RIGHT)).status == status
+
+    @pytest.mark.parametrize("empty", [("", ""), ("sticky", ""), ("", "pässwörd")])
+    def test_with_an_empty_one_nobody_gets_in(
+        self, site: Site, parts: Parts, empty: tuple[str, str]
+    ) -> None:
+        parts.credentials = empty
+        assert site.ask("GET", "/metrics", basic(*empty)).status == 401
+        assert site.ask("GET", "/metrics").status == 401
 
     def test_liveness_needs_none(self, site: Site) -> None:
         assert site.ask("GET", "/-/healthy").status == 503
