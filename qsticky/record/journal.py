@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from qsticky.clock import Clock, in_words
-from qsticky.errors import ErrorKind, SyncError
+from qsticky.errors import ErrorKind, Reason, SyncError
 from qsticky.record.logs import printable
 from qsticky.services.http import Exchange
 from qsticky.services.qbittorrent import LOGIN
@@ -40,6 +40,9 @@ class Event(StrEnum):
     REBOUND = "rebound"
     SYNC_FAILED = "sync_failed"
     SYNC_RECOVERED = "sync_recovered"
+    PORT_CHECK = "port_check"
+    VPN_RESTART = "vpn_restart"
+    NOTIFICATION_FAILED = "notification_failed"
     HEALTH_FILE_FAILED = "health_file_failed"
     HTTP = "http"
     SHUTDOWN = "shutdown"
@@ -119,10 +122,10 @@ class Journal:
         )
 
     def thread_died(self, hook: threading.ExceptHookArgs) -> None:
-        """Tell of a thread that ended by an exception, which is a mistake of qSticky's own."""
+        """Tell of a thread that ended by an exception, which is an internal error."""
         name = hook.thread.name if hook.thread else "unknown"
         self._logger.critical(
-            "The thread %s died by a mistake of qSticky's own; report it with this traceback",
+            "The thread %s died of an internal error; report it with this traceback",
             name,
             exc_info=hook.exc_value,
         )
@@ -138,7 +141,12 @@ class Journal:
         if exchange.error is None:
             self._tell(logging.INFO, Event.LOGIN, "Logged in to qBittorrent")
         elif exchange.error is ErrorKind.UNAUTHORIZED:
-            self._tell(logging.WARNING, Event.LOGIN_REFUSED, "qBittorrent refused the login")
+            self._tell(
+                logging.WARNING,
+                Event.LOGIN_REFUSED,
+                "qBittorrent refused the login",
+                reason=Reason.QBITTORRENT_UNAUTHORIZED,
+            )
 
     def health_file(self, error: OSError | None) -> None:
         """Tell when the health file can't be written, and when it can again."""
@@ -161,7 +169,7 @@ class Journal:
         self._record_port(report)
         port = report.current_port
         for cause in report.rebinds:
-            message = f"Re-opened the listening socket on port {port}, as {_CAUSES[cause]}"
+            message = f"Rebound the listening socket to port {port}, as {_CAUSES[cause]}"
             self._tell(logging.INFO, Event.REBOUND, message, port=port, cause=cause)
         recovered = self._problem is not None and report.problem is None
         told = recovered or report.change or report.port_restored
@@ -180,13 +188,19 @@ class Journal:
 
     def _record_port(self, report: SyncReport) -> None:
         if report.port_lost:
-            self._tell(logging.WARNING, Event.PORT_LOST, "Gluetun's forwarded port went away")
+            self._tell(
+                logging.WARNING,
+                Event.PORT_LOST,
+                "Gluetun's forwarded port went away",
+                reason=Reason.NO_FORWARDED_PORT,
+            )
         if report.port_restored:
             self._tell(
                 logging.INFO,
                 Event.PORT_RESTORED,
                 f"Gluetun has a forwarded port again: {report.forwarded_port}",
                 port=report.forwarded_port,
+                reason=Reason.NO_FORWARDED_PORT,
             )
         change = report.change
         if change is None:
@@ -246,7 +260,8 @@ class Journal:
                 exc_info=problem.__cause__,
             )
         else:
-            self._tell(logging.WARNING, None, f"{problem}; the port file is used meanwhile")
+            message = f"{problem}; the port file is used meanwhile"
+            self._tell(logging.WARNING, None, message, reason=problem.reason)
 
     def _tell(self, level: int, event: Event | None, message: str, **fields: object) -> None:
         extra = {"event": event, **fields} if event else fields

@@ -180,7 +180,7 @@ class TestTheStory:
         line = output.line()
         assert (line["level"], line["event"]) == ("info", "rebound")
         assert (line["port"], line["cause"]) == (51218, cause)
-        assert line["message"].startswith("Re-opened the listening socket on port 51218, as ")
+        assert line["message"].startswith("Rebound the listening socket to port 51218, as ")
 
     def test_a_port_from_the_file_is_told_once_as_a_warning(
         self, record: Callable[..., Told]
@@ -222,9 +222,22 @@ class TestTheStory:
         journal.observe(Exchange("qbittorrent", LOGIN, 0.1, ErrorKind.TIMEOUT))
         journal.observe(Exchange("qbittorrent", "/api/v2/app/version", 0.1, ErrorKind.UNAUTHORIZED))
         journal.observe(Exchange("gluetun", "/v1/portforward", 0.1, None))
-        assert output.told() == [
-            ("info", "login", "Logged in to qBittorrent"),
-            ("warning", "login_refused", "qBittorrent refused the login"),
+        login, refused = output.lines()
+        assert (login["level"], login["event"]) == ("info", "login")
+        assert (refused["level"], refused["event"]) == ("warning", "login_refused")
+        assert refused["reason"] == "qbittorrent_unauthorized"
+
+    def test_each_line_that_belongs_to_a_reason_has_it(
+        self, journal: Journal, output: Output
+    ) -> None:
+        journal.record(waiting(port_lost=True))
+        journal.record(synced(port_restored=True))
+        journal.record(degraded())
+        reasons = [(line.get("event"), line.get("reason")) for line in output.lines()]
+        assert reasons == [
+            ("port_lost", "no_forwarded_port"),
+            ("port_restored", "no_forwarded_port"),
+            (None, "gluetun_unreachable"),
         ]
 
     def test_a_health_file_that_cannot_be_written_is_told_once_and_when_it_can(
@@ -382,6 +395,9 @@ class TestTheRest:
             "rebound",
             "sync_failed",
             "sync_recovered",
+            "port_check",
+            "vpn_restart",
+            "notification_failed",
             "health_file_failed",
             "http",
             "shutdown",
