@@ -1,9 +1,9 @@
 """Wiring and lifecycle of the daemon: what knows what, start, signals and stop."""
 
+import math
 import threading
-from collections.abc import Mapping
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,25 +13,32 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from qsticky import __version__, hints, signals
+from qsticky import hints, signals
 from qsticky.clock import SystemClock
-from qsticky.config import AuthType, Config, is_loopback
+from qsticky.config import Config, is_loopback
 from qsticky.kernel import netlink
 from qsticky.kernel.interface_watch import InterfaceWatch
 from qsticky.record import logs
 from qsticky.record.health import Health
 from qsticky.record.journal import Journal, RecentEvents
 from qsticky.record.metrics import Metrics
-from qsticky.services.factory import make_gluetun, make_qbittorrent
+from qsticky.record.start import start_fields, start_line
+from qsticky.services.factory import make_gluetun, make_qbittorrent, make_vpn_control
 from qsticky.services.http import Exchange
+from qsticky.services.port_check import OutsideService, PortCheck
 from qsticky.services.qbittorrent import LoginLimit
 from qsticky.sync.report import SyncReport, Trigger
 from qsticky.sync.synchronizer import Options, Synchronizer
 from qsticky.sync.vpn_interface import Kernel
+from qsticky.sync.vpn_restart import VpnRestart
 from qsticky.sync.worker import Worker
 from qsticky.web.certificate import Certificate
 from qsticky.web.routes import Routes
 from qsticky.web.server import Server
+
+if TYPE_CHECKING:  # 16 MiB that most do without
+    from qsticky.record.delivery import Delivery
+    from qsticky.record.notify import Notifier
 
 _TIME_TO_STOP = 0.5
 
@@ -62,6 +69,7 @@ class Daemon:
             check_interval=config.check_interval,
             revision=revision or "unknown",
             clock=self._clock,
+            gluetun=config.forwarded_port is None,
         )
         recent_events = RecentEvents()
         logger = logs.set_up(
@@ -79,13 +87,19 @@ class Daemon:
             request_timeout=config.request_timeout,
             clock=self._clock,
         )
+        self._port_check = self._make_port_check()
+        self._vpn_restart = self._make_vpn_restart()
+        self._delivery = self._make_delivery()
+        self._notifier = self._make_notifier()
         self._synchronizer = Synchronizer(
-            make_gluetun(config, self._observe),
+            None if config.forwarded_port else make_gluetun(config, self._observe),
             make_qbittorrent(config, self._observe, LoginLimit(self._clock)),
             _options(config),
             kernel=kernel,
             clock=self._clock,
             stopping=stopping,
+            port_check=self._port_check,
+            vpn_restart=self._vpn_restart,
         )
         self._worker = Worker(
             self._synchronizer.sync,
@@ -113,8 +127,8 @@ class Daemon:
         signals.block()
         signals.reap_orphans()
         threading.excepthook = self._journal.thread_died
-        start = _start_fields(config)
-        self._journal.startup(_start_line(config, start), **start)
+        start = start_fields(config)
+        self._journal.startup(start_line(config, start), **start)
         for warning in [*hints.misnamed(config), *hints.advice(config)]:
             self._journal.warning(warning)
         if not_read := hints.not_read(config):
@@ -131,12 +145,23 @@ class Daemon:
         self._health.remove_leftovers()
         self._wrote_health_file(self._health.write())
         watches = self._start_watches()
+        if self._port_check and not self._synchronizer.inside_vpn:
+            self._journal.warning(
+                f"PORT_CHECK_URL is not asked while there is no interface {config.vpn_interface} "
+                "here: from elsewhere the outside would dial this host's own address; share "
+                "Gluetun's network, or set VPN_INTERFACE to the VPN's"
+            )
+        for part in (self._port_check, self._vpn_restart, self._delivery):
+            if part:
+                part.start()
         worker = threading.Thread(target=self._work, name="worker", daemon=True)
         worker.start()
         received = signals.wait()
         died = self._worker_ended.is_set()
         self._worker.stop()
         worker.join(_TIME_TO_STOP)  # a request that hangs is left behind
+        if self._vpn_restart:
+            self._vpn_restart.stop()
         for watch in watches:
             watch.stop()
         server.close()
@@ -190,6 +215,8 @@ class Daemon:
     def _record(self, report: SyncReport, pause: float) -> None:
         self._metrics.record(report)
         self._journal.record(report)
+        if self._notifier:
+            self._notifier.record(report)
         self._wrote_health_file(self._health.record(report, pause))
 
     def _observe(self, exchange: Exchange) -> None:
@@ -204,14 +231,71 @@ class Daemon:
         self._journal.health_file(error)
 
     def _request_sync(self, rebind: bool) -> str:
+        """Ask for a sync, and tell what will come of it, and when."""
+        waits = self._synchronizer.rebind_waits()
         self._worker.trigger(Trigger.REQUEST, rebind=rebind)
-        return "A sync will run"
+        if not rebind:
+            return "A sync will run"
+        if waits is None:
+            return "A sync will run, and not rebind, since QBITTORRENT_REBIND is false"
+        when = f"in {math.ceil(waits)} s" if waits else "at once"
+        return f"A sync will rebind the listening sockets, {when} or as soon as there is a port"
 
     def _credentials(self) -> tuple[str, str] | None:
         config = self._config
         if not config.metrics_auth_configured:
             return None
         return config.metrics_username.reveal(), config.metrics_password.reveal()
+
+    # What is only there where it was asked for
+
+    def _make_port_check(self) -> PortCheck | None:
+        url = self._config.port_check_url
+        if not url:
+            return None
+        return PortCheck(
+            lambda port: OutsideService(url.reveal()).is_open(port),
+            interval=self._config.port_check_interval,
+            inside_vpn=lambda: self._synchronizer.inside_vpn,
+            changed=lambda: self._worker.trigger(Trigger.INTERVAL),
+            count=self._metrics.port_checked,
+            tell=self._journal.warning,
+            clock=self._clock,
+        )
+
+    def _make_vpn_restart(self) -> VpnRestart | None:
+        config = self._config
+        if not config.gluetun_restart_after:
+            return None
+        return VpnRestart(
+            make_vpn_control(config, self._observe),
+            after=config.gluetun_restart_after,
+            clock=self._clock,
+            tell=lambda news: self._journal.vpn_restart(news.sentence, failed=news.failed),
+        )
+
+    def _make_delivery(self) -> "Delivery | None":
+        if not self._config.notify_urls:
+            return None
+        from qsticky.record import addresses
+        from qsticky.record.delivery import Delivery
+
+        return Delivery(
+            addresses.parse(self._config.notify_urls.reveal()),
+            count=lambda sent: self._metrics.notified(sent=sent),
+            tell=self._journal.notification_failed,
+            clock=self._clock,
+        )
+
+    def _make_notifier(self) -> "Notifier | None":
+        if self._delivery is None:
+            return None
+        from qsticky.record.notify import Notifier
+
+        config = self._config
+        return Notifier(
+            self._delivery, after=config.notify_after, on=config.notify_on, clock=self._clock
+        )
 
 
 def _options(config: Config) -> Options:
@@ -223,6 +307,7 @@ def _options(config: Config) -> Options:
         beside=beside,
         same_network=beside and is_loopback(config.gluetun_host),
         port_index=config.gluetun_port_index,
+        fixed_port=config.forwarded_port,
         metrics_port=config.metrics_port if beside and everywhere else None,
         port_grace=config.port_grace,
         rebind=config.qbittorrent_rebind,
@@ -234,30 +319,3 @@ def _certificate(config: Config) -> Certificate | None:
     if config.metrics_tls_cert_file is None or config.metrics_tls_key_file is None:
         return None
     return Certificate(config.metrics_tls_cert_file, config.metrics_tls_key_file)
-
-
-def _start_fields(config: Config) -> dict[str, object]:
-    """What the start line tells, for machines."""
-    no_key = config.gluetun_auth_type is AuthType.APIKEY and not config.gluetun_apikey
-    return {
-        "version": __version__,
-        "gluetun_url": config.gluetun_url,
-        "gluetun_auth": AuthType.NONE if no_key else config.gluetun_auth_type,
-        "qbittorrent_url": config.qbittorrent_url,
-        "qbittorrent_auth": "apikey" if config.qbittorrent_api_key else "password",
-        "check_interval": config.check_interval,
-    }
-
-
-def _start_line(config: Config, fields: Mapping[str, object]) -> str:
-    credentials = {
-        "apikey": "with an API key",
-        "basic": "with user and password",
-        "password": "with user and password",
-        "none": "without a credential",
-    }
-    return (
-        f"qSticky {__version__}: Gluetun at {config.gluetun_url} "
-        f"{credentials[str(fields['gluetun_auth'])]}, qBittorrent at {config.qbittorrent_url} "
-        f"{credentials[str(fields['qbittorrent_auth'])]}, checked every {config.check_interval:g} s"
-    )

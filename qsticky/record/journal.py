@@ -92,6 +92,8 @@ class Journal:
         self._problem_told = 0.0
         self._problem_began = 0.0
         self._health_file_error: str | None = None
+        self._warnings: tuple[str, ...] = ()
+        self._reachable: bool | None = None
 
     def startup(self, message: str, **fields: object) -> None:
         """Tell what has started."""
@@ -148,6 +150,15 @@ class Journal:
                 reason=Reason.QBITTORRENT_UNAUTHORIZED,
             )
 
+    def vpn_restart(self, sentence: str, *, failed: bool) -> None:
+        """Tell what becomes of a restart of the VPN; `failed` where it needs somebody."""
+        level = logging.ERROR if failed else logging.WARNING
+        self._tell(level, Event.VPN_RESTART, sentence, reason=Reason.NO_FORWARDED_PORT)
+
+    def notification_failed(self, sentence: str) -> None:
+        """Tell that a notification was not taken."""
+        self._tell(logging.WARNING, Event.NOTIFICATION_FAILED, sentence)
+
     def health_file(self, error: OSError | None) -> None:
         """Tell when the health file can't be written, and when it can again."""
         told = str(error) if error else None
@@ -167,6 +178,11 @@ class Journal:
     def record(self, report: SyncReport) -> None:
         """Tell what is new in a report."""
         self._record_port(report)
+        self._record_port_check(report)
+        for warning in report.warnings:
+            if warning not in self._warnings:
+                self.warning(warning)
+        self._warnings = report.warnings
         port = report.current_port
         for cause in report.rebinds:
             message = f"Rebound the listening socket to port {port}, as {_CAUSES[cause]}"
@@ -224,6 +240,21 @@ class Journal:
                 f"Successfully updated port to {change.new}",
                 **ports,
             )
+
+    def _record_port_check(self, report: SyncReport) -> None:
+        """Tell what the outside said, when that is something else than before."""
+        before, self._reachable = self._reachable, report.reachable
+        if report.reachable is None or report.reachable is before:
+            return
+        verdict = "open" if report.reachable else "closed"
+        self._tell(
+            logging.INFO if report.reachable else logging.WARNING,
+            Event.PORT_CHECK,
+            f"From outside, port {report.current_port} is {verdict}",
+            port=report.current_port,
+            result=verdict,
+            reason=Reason.PORT_CLOSED,
+        )
 
     def _record_problem(self, report: SyncReport) -> None:
         now = self._clock.monotonic()

@@ -118,6 +118,7 @@ class Synchronizer:
         self._exit = ExitAddress()
         self._versions = Versions()
         self._restart = RestartProof(kernel, options.webui_port)
+        self._vpn.look()
 
     def sync(self, triggers: Sequence[Trigger], rebind: bool = False) -> SyncReport:
         """Run one sync; whatever goes wrong is in the report.
@@ -132,6 +133,8 @@ class Synchronizer:
         self._port = self._port.after(ports, started)
         if self._vpn_restart:
             self._vpn_restart.note(self._forwarding())
+            if self._port_check and self._vpn_restart.new_restarts:
+                self._port_check.port_changed(None)  # of this VPN the outside has said nothing
         asked = self._ask_qbittorrent()
         self._ask_for_address()
         self._note_evidence(triggers)
@@ -417,7 +420,7 @@ class Synchronizer:
             failure=outcome.failure,
             problem=outcome.failure or port.ports.error,
             warnings=self._warnings(asked),
-            again_in=outcome.again_in,
+            again_in=_soonest(outcome.again_in, self._vpn_restart and self._vpn_restart.due_in()),
             forwarded_port=port.number,
             port_source=port.ports.source,
             port_index=port.index,
@@ -450,3 +453,7 @@ class Synchronizer:
             vpn_restarts=self._vpn_restart.new_restarts if self._vpn_restart else 0,
             rebinds=outcome.rebinds,
         )
+
+
+def _soonest(*waits: float | None) -> float | None:
+    return min((wait for wait in waits if wait is not None), default=None)
