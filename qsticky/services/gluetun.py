@@ -23,7 +23,6 @@ __all__ = [
     "basic_authorization",
     "gluetun_service",
     "no_port_at",
-    "no_port_for",
 ]
 
 _LONGEST_NAME = 80
@@ -220,18 +219,6 @@ class Gluetun:
                 f"named {reprlib.repr(ports)} as ports, which are whole numbers from 1 to 65535",
             )
         return tuple(ports)
-
-
-def no_port_for(seconds: float) -> SyncError:
-    """Make the error of a Gluetun that has had no forwarded port for so many seconds, or longer."""
-    return SyncError(
-        Reason.NO_FORWARDED_PORT,
-        f"Gluetun has had no forwarded port for {seconds:g} s or longer; set "
-        "VPN_PORT_FORWARDING=on for Gluetun, choose a server that forwards ports "
-        "(PORT_FORWARD_ONLY=on with Proton VPN or PIA), and look at Gluetun's log, or, with a "
-        "provider that gives a port for good, such as AirVPN, with which Gluetun would refuse to "
-        "start so, set FORWARDED_PORT for qSticky instead",
-    )
 
 
 def no_port_at(index: int, count: int) -> SyncError:

@@ -35,6 +35,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "troubleshooting.md"
 BEGIN, END = "<!-- sentences: begin -->\n", "<!-- sentences: end -->\n"
 TIMEOUT = "1.5"
 KEY = "a-long-random-key"
+BASIC = {"GLUETUN_USERNAME": "me", "GLUETUN_PASSWORD": "wrong"}
 TUN0 = Interface("tun0", 7, up=True, addresses=(IPv4Address("10.2.0.2"),))
 
 
@@ -177,6 +178,32 @@ def _(stage: Stage) -> SyncError | None:
 @symptom("Gluetun 3.41 or later with a role made for 3.40", Reason.GLUETUN_UNAUTHORIZED)
 def _(stage: Stage) -> SyncError | None:
     stage.gluetun = GluetunSimulator(api_key=KEY, routes=[OLD_PORT_ROUTE])
+    stage.start()
+    return stage.sync()
+
+
+@symptom(
+    "Gluetun's role has a user and a password, and GLUETUN_APIKEY is set",
+    Reason.GLUETUN_UNAUTHORIZED,
+)
+def _(stage: Stage) -> SyncError | None:
+    stage.gluetun = GluetunSimulator(username="me", password="secret")
+    stage.start()
+    return stage.sync()
+
+
+@symptom("Gluetun's role has another password", Reason.GLUETUN_UNAUTHORIZED)
+def _(stage: Stage) -> SyncError | None:
+    stage.gluetun = GluetunSimulator(username="me", password="secret")
+    stage.variables = {**BASIC, "GLUETUN_AUTH_TYPE": "basic"}
+    stage.start()
+    return stage.sync()
+
+
+@symptom("A password is set without GLUETUN_AUTH_TYPE", Reason.GLUETUN_UNAUTHORIZED)
+def _(stage: Stage) -> SyncError | None:
+    stage.gluetun = GluetunSimulator(username="me", password="secret")
+    stage.variables = {**BASIC, "GLUETUN_APIKEY": ""}
     stage.start()
     return stage.sync()
 
