@@ -411,6 +411,7 @@ class Synchronizer:
         now = self._clock.monotonic()
         port, listener, exit_ = self._port, self._listener, self._exit.last
         interface, listening = self._vpn.visible, outcome.listening
+        restart = self._vpn_restart
         answered = asked.preferences is not None
         return SyncReport(
             trigger=trigger,
@@ -420,7 +421,7 @@ class Synchronizer:
             failure=outcome.failure,
             problem=outcome.failure or port.ports.error,
             warnings=self._warnings(asked),
-            again_in=_soonest(outcome.again_in, self._vpn_restart and self._vpn_restart.due_in()),
+            again_in=_soonest(outcome.again_in, restart.due_in() if restart else None),
             forwarded_port=port.number,
             port_source=port.ports.source,
             port_index=port.index,
@@ -450,7 +451,7 @@ class Synchronizer:
             last_incoming=listener.incoming.last,
             reachable=self._verdict.reachable,
             reachable_at=self._verdict.checked_at,
-            vpn_restarts=self._vpn_restart.new_restarts if self._vpn_restart else 0,
+            vpn_restarts=restart.new_restarts if restart else 0,
             rebinds=outcome.rebinds,
         )
 
