@@ -288,8 +288,10 @@ def password(facts: Facts) -> tuple[Remedy, ...]:
         correct = Remedy(words.new_secret, (str(file),))
     else:
         is_set = any(setting.name == "QBITTORRENT_PASS" for setting in config.settings)
-        unset = "" if is_set else "None is set, so the default was tried. "
-        correct = for_qsticky(facts, "QBITTORRENT_PASS=the-password-of-the-WebUI", why=unset)
+        why = "" if is_set else "None is set, so the default was tried. "
+        if facts.place is Place.CONTAINER:  # what Compose makes of a $ can't be seen from here
+            why += "In a compose file each $ of a password is written $$. "
+        correct = for_qsticky(facts, "QBITTORRENT_PASS=the-password-of-the-WebUI", why=why)
     known = Remedy(
         "If it isn't known: 4.6.1 and later print a temporary one until you set your own. Log in "
         "with it, set your own under Options > Web UI, and give qSticky that:",

@@ -36,8 +36,8 @@ def _credential(config: Config) -> Credential:
         user, password = config.gluetun_username.reveal(), config.gluetun_password.reveal()
         return Credential(Sent.PASSWORD, basic_authorization(user, password))
     unsent = bool(config.gluetun_username and config.gluetun_password)
-    if config.gluetun_auth_type is AuthType.APIKEY and config.gluetun_apikey:
-        return Credential(Sent.KEY, {"X-API-Key": config.gluetun_apikey.reveal().encode()}, unsent)
+    if config.gluetun_auth_type is AuthType.APIKEY and (key := config.gluetun_apikey.reveal()):
+        return Credential(Sent.KEY, {"X-API-Key": key.encode()}, unsent)
     return Credential(Sent.NOTHING, {}, unsent)
 
 

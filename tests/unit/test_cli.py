@@ -79,6 +79,16 @@ def test_a_signal_in_the_first_milliseconds_ends_the_daemon_with_0(
     assert f"received {name}".encode() in printed
 
 
+def test_the_command_line_alone_reads_the_environment() -> None:
+    package = Path(cli.__file__).parent
+    reading = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if re.search(r"os\.(environ|getenv)|import environ", path.read_text())
+    }
+    assert reading == {"cli.py"}
+
+
 def test_version_is_name_and_version() -> None:
     ran = qsticky("--version")
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"qsticky {__version__}\n", "")

@@ -209,9 +209,8 @@ class TestTheVerdict:
             ahead = (NOW + timedelta(seconds=seconds)).isoformat()
             assert (verdict(path, stale_after=ahead) is None) is healthy
 
-    def test_a_document_without_end_is_foreign(self) -> None:
-        told = healthcheck.unhealthy("/dev/zero", NOW, LONGEST)
-        assert told == f"the health file /dev/zero {FOREIGN}"
+    def test_a_document_that_is_longer_than_any_of_ours_is_foreign(self, path: Path) -> None:
+        assert verdict(path, padding="x" * 65536) == f"the health file {path} {FOREIGN}"
 
     def test_stale_counts_before_unhealthy(self, path: Path) -> None:
         told = verdict(path, NOW + timedelta(days=1), healthy=False, reason="internal")

@@ -25,7 +25,7 @@ def told_of(load: Load, name: str) -> list[str]:
         ("GLUTUN_PORT", "GLUETUN_PORT"),
         ("NOTIFY_URL", "NOTIFY_URLS"),
         ("METRIC_PORT", "METRICS_PORT"),
-        ("CHECK_INTERVALL", "CHECK_INTERVAL"),
+        ("CHECK_INTERVALS", "CHECK_INTERVAL"),
     ],
 )
 def test_a_name_that_is_nearly_right_is_asked_after(load: Load, name: str, meant: str) -> None:

@@ -19,6 +19,7 @@ def test_a_wrong_password_costs_one_login(
     told = found["authentication"]
     assert "refused the user name or the password" in told.text
     assert "the fifth refusal in a row bans this address" in told.text
+    assert "each $ of a password is written $$" in told.remedies[0].text
     assert "hunter2" not in repr(found.all)
 
 

@@ -461,13 +461,13 @@ def test_a_key_that_changes_on_disk_is_sent_anew(
 ) -> None:
     install(ports_by("3.41", '{"port":5914}'))
     key = tmp_path / "gluetun_apikey"
-    key.write_text("first\n")
+    key.touch()
     gluetun = make_gluetun(load(tmp_path, GLUETUN_HOST="gluetun"), lambda _: None)
-    gluetun.forwarded_ports()
-    key.write_text("second\n")
-    gluetun.forwarded_ports()
-    sent = [request.headers["X-API-Key"] for request in requests_mock.request_history]
-    assert sent == [b"first", b"second"]
+    for content in ("", "first\n", "second\n"):
+        key.write_text(content)
+        gluetun.forwarded_ports()
+    sent = [request.headers.get("X-API-Key") for request in requests_mock.request_history]
+    assert sent == [None, b"first", b"second"]
 
 
 @pytest.mark.parametrize(
