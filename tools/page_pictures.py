@@ -47,6 +47,7 @@ def every_state(pictures: Path) -> None:
                     look(page, scheme, width)
                     path = pictures / f"{name}-{scheme}-{width}.png"
                     page.screenshot(path=path, full_page=True)
+            page.goto("about:blank")  # or it could refresh itself while the next one is asked for
 
 
 def readme() -> None:

@@ -70,11 +70,17 @@ class RecentEvents(logging.Handler):
         return self._events
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record that is an event."""
-        if name := getattr(record, "event", None):
-            message = printable(record.getMessage())
-            event = RecentEvent(record.created, record.levelname.lower(), name, message)
-            self._events = (event, *self._events[: _MOST_EVENTS - 1])
+        """Keep a record that is an event; a change that was needed and made is one."""
+        name = getattr(record, "event", None)
+        if name is None:
+            return
+        message, kept = record.getMessage(), self._events
+        if name == Event.PORT_CHANGED:
+            old, new = (getattr(record, name) for name in ("old_port", "new_port"))
+            message = f"Port changed: {old} → {new}"
+            kept = tuple(event for event in kept if event.name != Event.PORT_CHANGE_NEEDED)
+        event = RecentEvent(record.created, record.levelname.lower(), name, printable(message))
+        self._events = (event, *kept[: _MOST_EVENTS - 1])
 
 
 class Journal:

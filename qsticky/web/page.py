@@ -11,19 +11,26 @@ from urllib.parse import quote
 
 from qsticky import HOME
 from qsticky.clock import in_words, rfc3339
-from qsticky.errors import Reason
 from qsticky.record.journal import RecentEvent
-from qsticky.sync.report import Status
+from qsticky.sync.report import PortSource, Status
+from qsticky.web.story import Story, tell
 
-_STYLE = "\n" + Path(__file__).with_name("page.css").read_text()
-_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+def _beside(name: str) -> str:
+    return f"\n{Path(__file__).with_name(name).read_text()}"
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+_STYLE, _SCRIPT = _beside("page.css"), _beside("page.js")
 CONTENT_SECURITY_POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 _TROUBLESHOOTING = f"{HOME}/blob/main/docs/troubleshooting.md"
-_LOOKS = {"synced": "good", "failing": "bad", "waiting": "wait", "starting": "wait"}
 _COLOURS = {"good": "#1a7f37", "bad": "#c21c27", "wait": "#8a5a00"}
 _PATHS = {
     "good": "M4 13l5 5L20 6",
@@ -35,20 +42,17 @@ _SVG = (
     "stroke-linecap='round' stroke-linejoin='round' stroke='#fff' width='40' height='40' "
     "aria-hidden='true'>"
 )
-_HEADLINES = {
-    "starting": "Starting",
-    "synced": "In sync",
-    "waiting": "Waiting for Gluetun to forward a port",
-    "failing": "Not in sync",
-}
-_HANGS = (
-    "qSticky's worker has given no sign of life for too long, and what stands here is as old as "
-    "its last check. Restart qSticky, and report this with its log."
+# A q whose bowl is a port, and whose tail holds on to it.
+_MARK = (
+    "<svg viewBox='0 0 24 24' fill='none' stroke='currentColor' stroke-width='2.5' "
+    "stroke-linecap='round' width='24' height='24' aria-hidden='true'>"
+    "<circle cx='10' cy='10' r='7'/><circle cx='10' cy='10' r='1.5'/>"
+    "<path d='M17 4v16q0 2 2 2h1'/></svg>"
 )
-_STATUSES = {
+_CONNECTIONS = {
     None: "not known",
-    "connected": "connected: peers have come in",
-    "firewalled": "firewalled: no peer has come in yet",
+    "connected": "connected: a peer came in since the port was opened",
+    "firewalled": "firewalled: no peer came in since the port was opened",
     "disconnected": "disconnected: qBittorrent has no socket at all",
 }
 
@@ -61,77 +65,106 @@ def render(
     `now` is seconds since the epoch; `fresh` tells whether the document can still be trusted. The
     page loads nothing from anywhere, and refreshes itself every 5 seconds.
     """
-    hangs = not fresh and document["stale_after"] is not None
-    headline = "The worker hangs" if hangs else _headline(document)
-    looks = "bad" if hangs else _LOOKS[document["status"]]
-    on_port = f": {document['current_port']}" if looks == "good" else ""
-    last_sign = document["last_check"] or document["started_at"]
-    since = last_sign if hangs else document["status_since"]
-    over = document["healthy"] and document["services"]["gluetun"]["connected"]
-    icon = f"{_SVG}<rect width='24' height='24' rx='5' fill='{_COLOURS[looks]}' stroke='none'/>"
+    story = tell(document, fresh=fresh)
+    on_port = f": {document['current_port']}" if story.looks == "good" else ""
+    icon = (
+        f"{_SVG}<rect width='24' height='24' rx='5' fill='{_COLOURS[story.looks]}' stroke='none'/>"
+    )
+    path = _PATHS[story.looks]
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="refresh" content="5">
-<title>{escape(headline)}{on_port} - qSticky</title>
-<link rel="icon" href="data:image/svg+xml,{quote(f"{icon}<path d='{_PATHS[looks]}'/></svg>")}">
+<title>{escape(story.headline)}{on_port} - qSticky</title>
+<link rel="icon" href="data:image/svg+xml,{quote(f"{icon}<path d='{path}'/></svg>")}">
 <style>{_STYLE}</style>
-<header><p><b>qSticky</b> <small>{escape(document["version"])}</small></p>
-<p><small>as of {_utc(now)}</small></p></header>
+<header><p>{_MARK} <b>qSticky</b> <small>{escape(document["version"])}</small></p>
+<p><small>as of {_clock(rfc3339(now))}</small></p></header>
 <main>
-<section class="state {looks}">
-{_SVG}<path d="{_PATHS[looks]}"/></svg>
-<div><h1>{escape(headline)}</h1><p>for {_time(since, now, "{}")}</p></div>
-</section>
-{_section("What to do", f"<p>{_HANGS}</p>", "now") if hangs else ""}
-{"" if over else _last_error(document, now, over)}
-{_ports(document)}
-{_details(document, now)}
-{_last_error(document, now, over) if over else ""}
+<div class="top">
+{_state(document, story, now)}
+{_to_do(document, story, now)}
+</div>
+{_ports(document, now)}
 {_events(events, now)}
+{_details(document, story, now)}
 </main>
 <nav aria-label="More"><a href="metrics">Metrics</a><a href="-/ready">Health</a>
 <a href="{HOME}#readme">Documentation</a><a href="{_TROUBLESHOOTING}">Troubleshooting</a></nav>
+<script>{_SCRIPT}</script>
 </html>
 """
 
 
-def _headline(document: Mapping[str, Any]) -> str:
-    if document["reason"] == Reason.NOT_LISTENING:
-        return "Not listening"
-    services = document["services"]
-    if document["status"] == Status.SYNCED and services["qbittorrent"]["listening"]:
-        return "In sync, and listening"
-    if document["status"] == Status.FAILING and not all(s["connected"] for s in services.values()):
-        return "Can't check"
-    return _HEADLINES[document["status"]]
+def _state(document: Mapping[str, Any], story: Story, now: float) -> str:
+    lines = [f"{_time(story.since, now, 'for {}')}, since {_date(story.since)}"]
+    if document["waiting_until"] and story.looks == "wait":
+        lines.append(f"That is a failure from {_clock(document['waiting_until'])} on")
+    if story.known_by:
+        lines.append(escape(story.known_by))
+    if document["reachable"] is not None:
+        checked = _time(document["reachable_checked_at"], now)
+        lines.append(f"{'Open' if document['reachable'] else 'Closed'} from outside, {checked}")
+    if peers := _peers(document, now):
+        lines.append(peers)
+    paragraphs = "\n".join(f"<p>{line}</p>" for line in lines)
+    return f"""<section class="state {story.looks}">
+{_SVG}<path d="{_PATHS[story.looks]}"/></svg>
+<div><h1>{escape(story.headline)}</h1>
+{paragraphs}
+</div>
+</section>"""
 
 
-def _last_error(document: Mapping[str, Any], now: float, over: bool) -> str:
-    if not document["last_error"]:
+def _peers(document: Mapping[str, Any], now: float) -> str:
+    """Say who came in, where that can be seen."""
+    qbittorrent = document["services"]["qbittorrent"]
+    last, established = qbittorrent["last_incoming_connection"], qbittorrent["incoming_connections"]
+    if last is None:
+        return "" if established is None else "No peer was seen to come in yet"
+    connected = "" if established is None else f", {established} now"
+    return f"Last peer came in {_time(last, now)}{connected}"
+
+
+def _to_do(document: Mapping[str, Any], story: Story, now: float) -> str:
+    if not story.to_do:
         return ""
-    heading = "Last error, which is over" if over else "What is wrong, and what to do"
-    sentence = f"<p>{escape(document['last_error'])}</p>\n"
-    when = f"<p><small>{_time(document['last_error_at'], now)}</small></p>"
-    return _section(heading, sentence + when, "" if over else "now")
+    when = ""
+    if story.to_do == document["last_error"]:
+        when = f"<p><small>{_time(document['last_error_at'], now)}</small></p>"
+    return _section("What is wrong, and what to do", f"<p>{escape(story.to_do)}</p>\n{when}", "now")
 
 
-def _ports(document: Mapping[str, Any]) -> str:
+def _ports(document: Mapping[str, Any], now: float) -> str:
     forwarded, current = document["forwarded_port"], document["current_port"]
     gluetun, qbittorrent = (document["services"][name] for name in ("gluetun", "qbittorrent"))
-    from_file = document["healthy"] and not gluetun["connected"]
-    known = (gluetun["connected"] or from_file) and qbittorrent["connected"] and forwarded
-    sign = "" if not known else "=" if forwarded == current else "≠"
+    from_file = document["healthy"] and gluetun["connected"] is False
+    known = (gluetun["connected"] is not False or from_file) and qbittorrent["connected"]
+    sign = "" if not (known and forwarded) else "=" if forwarded == current else "≠"
+    fixed = document["port_source"] == PortSource.FIXED
     return f"""<section class="ports">
-<p><small>Gluetun forwards</small><b>{_port(forwarded)}</b><small>{
-        "from the port file" if from_file else _answers(document, gluetun, forwarded)
+<p><small>{"Fixed port" if fixed else "Gluetun forwards"}</small><b>{_port(forwarded)}</b><small>{
+        _source(document)
     }</small></p>
 <span>{sign}</span>
 <p><small>qBittorrent has</small><b>{_port(current)}</b><small>{
         _answers(document, qbittorrent, current)
     }</small></p>
+<p class="ages">{_ages(document, now)}</p>
 </section>"""
+
+
+def _source(document: Mapping[str, Any]) -> str:
+    gluetun, forwarded = document["services"]["gluetun"], document["forwarded_port"]
+    if document["port_source"] == PortSource.FIXED:
+        return "as configured"
+    if document["healthy"] and not gluetun["connected"]:
+        return "from the port file"
+    answers = _answers(document, gluetun, forwarded)
+    if (document["port_count"] or 0) > 1:
+        return f"{answers}, port {document['port_index']} of {document['port_count']}"
+    return answers
 
 
 def _answers(document: Mapping[str, Any], service: Mapping[str, Any], port: int | None) -> str:
@@ -142,41 +175,61 @@ def _answers(document: Mapping[str, Any], service: Mapping[str, Any], port: int 
     return "no usable answer" if port is None else "no usable answer, last known"
 
 
-def _details(document: Mapping[str, Any], now: float) -> str:
+def _ages(document: Mapping[str, Any], now: float) -> str:
+    ages = {
+        "Checked": _time(document["last_check"], now),
+        "Changed": _time(document["last_port_change"], now),
+        "In sync": _time(document["last_success"], now),
+    }
+    if document["status"] == Status.SYNCED:
+        ages["In sync"] = _time(document["status_since"], now, "for {}")
+    return " ".join(f"<span>{name} {age}</span>" for name, age in ages.items())
+
+
+def _details(document: Mapping[str, Any], story: Story, now: float) -> str:
     qbittorrent = document["services"]["qbittorrent"]
     facts = {
-        "Really listening": _listening(document),
-        "Connection": escape(_STATUSES[qbittorrent["connection_status"]]),
-        "Port changed": _time(document["last_port_change"], now),
-        "Last success": _time(document["last_success"], now),
-        "Last check": _time(document["last_check"], now),
-        "Running": f"for {_time(document['started_at'], now, '{}')}",
+        "Connection": escape(_CONNECTIONS[qbittorrent["connection_status"]]),
+        "Address": _address(document),
+        "qBittorrent": escape(qbittorrent["version"] or "not known"),
+        "Running": _time(document["started_at"], now, "for {}"),
     }
     rows = "\n".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts.items())
-    return _section("Details", f"<dl>\n{rows}\n</dl>")
+    error = ""
+    if document["last_error"] and document["last_error"] != story.to_do:
+        when = _time(document["last_error_at"], now)
+        error = (
+            f"\n<dt>Last error, which is over</dt><dd>{when}: {escape(document['last_error'])}</dd>"
+        )
+    return _section("Details", f"<dl>\n{rows}{error}\n</dl>", "details")
 
 
-def _listening(document: Mapping[str, Any]) -> str:
-    qbittorrent = document["services"]["qbittorrent"]
-    if qbittorrent["listening"] is not None:
-        return "yes, on the VPN's interface" if qbittorrent["listening"] else "no"
-    if not qbittorrent["connected"]:
-        return "not known while qBittorrent gives no answer"
-    return "can't be seen from here: that takes one network with the VPN and qBittorrent"
+def _address(document: Mapping[str, Any]) -> str:
+    """Tell the VPN's public address, and whether peers see qBittorrent there."""
+    public = document["services"]["gluetun"]["public_address"]
+    external = document["services"]["qbittorrent"]["external_address"]
+    if public is None or external is None:
+        return escape(public or "not known")
+    if public == external:
+        return f"{escape(public)}, where peers see qBittorrent too"
+    return (
+        f"{escape(public)}, but peers saw qBittorrent at {escape(external)}: if that stays, its "
+        "traffic leaves beside the VPN"
+    )
 
 
 def _events(events: Sequence[RecentEvent], now: float) -> str:
     if not events:
-        return _section("Last events", "<p>None yet</p>")
+        return _section("Last events", "<p>None yet</p>", "events")
     items = "\n".join(
         f"<li>{_time(rfc3339(event.at), now)}"
         f"{'' if event.level == 'info' else f'<b>{event.level}</b> '}{escape(event.message)}</li>"
         for event in events
     )
-    return _section("Last events", f"<ol>\n{items}\n</ol>")
+    return _section("Last events", f"<ol>\n{items}\n</ol>", "events")
 
 
-def _section(heading: str, content: str, kind: str = "") -> str:
+def _section(heading: str, content: str, kind: str) -> str:
     return f'<section class="{kind}">\n<h2>{heading}</h2>\n{content}\n</section>'
 
 
@@ -189,8 +242,19 @@ def _time(moment: str | None, now: float, words: str = "{} ago") -> str:
     if moment is None:
         return "never"
     at = datetime.fromisoformat(moment).timestamp()
-    return f'<time datetime="{moment}" title="{_utc(at)}">{words.format(in_words(now - at))}</time>'
+    told = words.format(in_words(now - at))
+    return f'<time datetime="{moment}" title="{_utc(moment, "%Y-%m-%d ")}">{told}</time>'
 
 
-def _utc(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC"
+def _clock(moment: str) -> str:
+    """Write a time of day: in UTC, unless the page's script tells it in the reader's zone."""
+    return f'<time class="clock" datetime="{moment}">{_utc(moment)}</time>'
+
+
+def _date(moment: str) -> str:
+    """Write a moment with its date: in UTC, unless the page's script does so in another zone."""
+    return f'<time class="date" datetime="{moment}">{_utc(moment, "%Y-%m-%d ")}</time>'
+
+
+def _utc(moment: str, date: str = "") -> str:
+    return f"{datetime.fromisoformat(moment).astimezone(UTC):{date}%H:%M:%S} UTC"

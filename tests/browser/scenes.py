@@ -12,7 +12,7 @@ from qsticky.errors import Reason
 from qsticky.record.health import Health
 from qsticky.record.journal import Event, RecentEvent
 from qsticky.services.qbittorrent import ConnectionStatus
-from qsticky.sync.report import PortChange, SyncReport
+from qsticky.sync.report import ListeningBy, PortChange, PortSource, SyncReport
 from qsticky.web.routes import Routes
 from qsticky.web.server import Server
 from tests.fakes import FakeClock
@@ -26,9 +26,13 @@ BANNED = (
     "for other programs with a wrong password"
 )
 NOT_LISTENING = (
-    "qBittorrent has port 51218 and no socket on tun0 for it; qSticky goes on re-opening it, and "
+    "qBittorrent has port 51218 and no socket on tun0 for it; qSticky goes on rebinding it, and "
     "where that doesn't help, see that no other program has the port, set qBittorrent's network "
     "interface to the VPN's (Options > Advanced), and restart it"
+)
+PASSWORD = (
+    "qBittorrent at http://localhost:8080 refused the user name or the password; correct "
+    "QBITTORRENT_USER and QBITTORRENT_PASS (Options > Web UI > Authentication)"
 )
 REFUSED = (
     "Gluetun's control server at http://localhost:8000 refused the connection; check that it runs "
@@ -68,7 +72,7 @@ class Site:
     def record(self, report: SyncReport, after: float = 0.0) -> None:
         """Take in a report, so many seconds after what was before."""
         self.clock.advance(after)
-        report = replace(report, finished_at=self.clock.now())
+        report = replace(report, finished_at=self.clock.monotonic())
         self.health.record(report, 30)
 
     def tell(self, name: Event, message: str, level: str = "info") -> None:
@@ -100,6 +104,19 @@ class Scene:
     says: tuple[str, ...]
 
 
+PEERS: dict[str, object] = {
+    "port_source": PortSource.CONTROL_SERVER,
+    "listening": True,
+    "listening_by": ListeningBy.KERNEL,
+    "listening_since": 0.0,
+    "interface_visible": True,
+    "incoming_connections": 12,
+    "public_address": "198.51.100.23",
+    "external_address": "198.51.100.23",
+    "qbittorrent_version": "v5.1.2",
+}
+
+
 def _start(site: Site) -> None:
     site.tell(
         Event.STARTUP,
@@ -112,18 +129,42 @@ def _start(site: Site) -> None:
 def _sync(site: Site) -> None:
     _start(site)
     site.tell(Event.LOGIN, "Logged in to qBittorrent")
-    site.tell(Event.PORT_CHANGE_NEEDED, "Port change needed: 58988 -> 51218")
-    site.tell(Event.PORT_CHANGED, "Successfully updated port to 51218")
-    site.record(synced(change=PortChange(58988, 51218, verified=True), listening=True))
+    site.tell(Event.PORT_CHANGED, "Port changed: 58988 → 51218")
+    site.record(synced(change=PortChange(58988, 51218, verified=True), **PEERS))
 
 
-def _listening(site: Site) -> None:
+def _peers(site: Site, after: float, **facts: object) -> None:
+    """Have a peer come in 40 s before the sync."""
+    last = site.clock.monotonic() + after - 40
+    site.record(synced(**{**PEERS, "last_incoming": last, **facts}), after=after)
+
+
+def _connectable(site: Site) -> None:
     _sync(site)
-    site.record(synced(listening=True), after=3 * DAY)
+    _peers(site, 3 * DAY, port_index=2, port_count=3)
     site.clock.advance(12)
 
 
-def _not_visible(site: Site) -> None:
+def _reached(site: Site) -> None:
+    _sync(site)
+    _peers(
+        site,
+        HOUR,
+        port_source=PortSource.FIXED,
+        gluetun_up=None,
+        reachable=True,
+        reachable_at=HOUR - 5 * MINUTE,
+        external_address="203.0.113.9",
+    )
+
+
+def _by_its_word(site: Site) -> None:
+    _sync(site)
+    word = {"listening_by": ListeningBy.QBITTORRENT, "incoming_connections": None}
+    site.record(synced(**{**PEERS, **word}), after=5 * MINUTE)
+
+
+def _not_known(site: Site) -> None:
     _sync(site)
     firewalled = ConnectionStatus.FIREWALLED
     site.record(synced(connection_status=firewalled), after=5 * MINUTE)
@@ -132,11 +173,11 @@ def _not_visible(site: Site) -> None:
 def _waiting(site: Site) -> None:
     _start(site)
     site.tell(Event.LOGIN, "Logged in to qBittorrent")
-    site.record(waiting(current_port=58988))
-    site.record(waiting(current_port=58988), after=90)
+    for after in (0, 90):
+        site.record(waiting(current_port=58988, patient_until=300.0), after=after)
 
 
-def _failing(site: Site) -> None:
+def _banned(site: Site) -> None:
     _sync(site)
     site.tell(Event.LOGIN_REFUSED, "qBittorrent refused the login", "warning")
     site.record(
@@ -147,14 +188,20 @@ def _failing(site: Site) -> None:
     site.clock.advance(20)
 
 
+def _password(site: Site) -> None:
+    _start(site)
+    site.tell(Event.LOGIN_REFUSED, "qBittorrent refused the login", "warning")
+    reason = Reason.QBITTORRENT_UNAUTHORIZED
+    site.record(failing(reason, PASSWORD, gluetun_up=True, forwarded_port=43117))
+    site.tell(Event.SYNC_FAILED, PASSWORD, "error")
+
+
 def _not_listening(site: Site) -> None:
     _sync(site)
     for _ in range(13):
         site.clock.advance(600)
-        site.tell(
-            Event.REBOUND, "Re-opened the listening socket on port 51218, as nothing listened"
-        )
-    report = synced(listening=False)
+        site.tell(Event.REBOUND, "Rebound the listening socket to port 51218, as nothing listened")
+    report = synced(**{**PEERS, "listening": False, "incoming_connections": 0})
     failure = failing(Reason.NOT_LISTENING, NOT_LISTENING)
     site.record(
         replace(report, status=failure.status, failure=failure.failure, problem=failure.problem)
@@ -171,14 +218,14 @@ def _recovered(site: Site) -> None:
     _sync(site)
     site.record(failing(Reason.GLUETUN_UNREACHABLE, REFUSED), after=HOUR)
     site.tell(Event.SYNC_FAILED, REFUSED, "error")
-    site.record(synced(listening=True), after=13 * MINUTE)
+    _peers(site, 13 * MINUTE)
     site.tell(Event.SYNC_RECOVERED, "Recovered from gluetun_unreachable after 780 s")
-    site.record(synced(listening=True), after=3 * HOUR)
+    _peers(site, 3 * HOUR)
 
 
 def _from_the_file(site: Site) -> None:
     _sync(site)
-    site.record(degraded(REFUSED, listening=True), after=HOUR)
+    site.record(degraded(REFUSED, **PEERS), after=HOUR)
 
 
 def _injected(site: Site) -> None:
@@ -189,41 +236,54 @@ def _injected(site: Site) -> None:
 
 SCENES: Mapping[str, Scene] = {
     "starting": Scene(_start, "Starting - qSticky", ("Starting", "not asked yet", "never")),
-    "synced": Scene(
-        _listening,
-        "In sync, and listening: 51218 - qSticky",
-        ("for 3 days", "51218", "yes, on the VPN's interface", "peers have come in", "12 s ago"),
+    "connectable": Scene(
+        _connectable,
+        "Peers can connect: 51218 - qSticky",
+        ("for 3 days", "51218", "port 2 of 3", "Last peer came in", "52 s ago", "The kernel shows"),
     ),
-    "not-visible": Scene(
-        _not_visible,
-        "In sync: 51218 - qSticky",
-        ("can't be seen from here", "no peer has come in yet", "5 min ago"),
+    "reached": Scene(
+        _reached,
+        "Peers can connect: 51218 - qSticky",
+        ("Fixed port", "Open from outside", "5 min ago", "203.0.113.9"),
+    ),
+    "by-its-word": Scene(
+        _by_its_word,
+        "Peers can connect: 51218 - qSticky",
+        ("qBittorrent logged that it opened the port", "where peers see qBittorrent too"),
+    ),
+    "not-known": Scene(
+        _not_known,
+        "Not known whether peers can connect - qSticky",
+        ("PORT_CHECK_URL", "firewalled: no peer came in", "5 min"),
     ),
     "waiting": Scene(
         _waiting,
-        "Waiting for Gluetun to forward a port - qSticky",
-        ("none", "58988", "for 90 s"),
+        "Waiting for a forwarded port - qSticky",
+        ("none", "58988", "for 90 s", "That is a failure from"),
     ),
-    "failing": Scene(
-        _failing,
-        "Can't check - qSticky",
+    "banned": Scene(
+        _banned,
+        "Banned by qBittorrent - qSticky",
         ("What is wrong, and what to do", BANNED, "43117", "51218", "last known", "for 20 s"),
     ),
+    "password": Scene(_password, "Password refused - qSticky", (PASSWORD,)),
     "not-listening": Scene(
-        _not_listening, "Not listening - qSticky", (NOT_LISTENING, "=", "2 h ago")
+        _not_listening,
+        "Peers can't connect: not listening - qSticky",
+        (NOT_LISTENING, "=", "2 h ago", "The kernel shows no socket"),
     ),
     "hanging": Scene(
-        _hanging, "The worker hangs - qSticky", ("for 7 min", "Restart qSticky", "51218")
+        _hanging, "qSticky hangs - qSticky", ("for 7 min", "Restart qSticky", "51218")
     ),
     "recovered": Scene(
         _recovered,
-        "In sync, and listening: 51218 - qSticky",
-        ("Last error, which is over", REFUSED, "3 h ago", "Recovered from gluetun_unreachable"),
+        "Peers can connect: 51218 - qSticky",
+        ("Last error", REFUSED, "3 h ago", "Recovered from gluetun_unreachable"),
     ),
     "from-the-file": Scene(
         _from_the_file,
-        "In sync, and listening: 51218 - qSticky",
+        "Peers can connect: 51218 - qSticky",
         ("from the port file", "What is wrong, and what to do", REFUSED),
     ),
-    "injected": Scene(_injected, "Can't check - qSticky", (SCRIPT,)),
+    "injected": Scene(_injected, "Internal error - qSticky", (SCRIPT,)),
 }

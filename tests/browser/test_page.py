@@ -115,17 +115,17 @@ def test_it_refreshes_itself_without_a_script_and_stays_where_it_was_read(
     page = browser.new_page(java_script_enabled=False)
     look(page, "light", PHONE)
     page.goto(site.url)
-    page.evaluate("scrollTo(0, 700)")
+    page.evaluate("scrollTo(0, 300)")
     SCENES["recovered"].play(site)
-    page.get_by_role("heading", name="In sync").wait_for(timeout=REFRESHED)
-    assert page.evaluate("scrollY") > 600  # the browser keeps the text in place, not the pixels
+    page.get_by_role("heading", name="Peers can connect").wait_for(timeout=REFRESHED)
+    assert page.evaluate("scrollY") > 200  # the browser keeps the text in place, not the pixels
     assert set(site.paths) == {"/"}
     page.close()
 
 
 def test_its_icon_tells_the_state_too(page: Page, site: Site) -> None:
     icons = []
-    for name in ("waiting", "synced", "failing"):
+    for name in ("waiting", "connectable", "banned"):
         site.clear()
         SCENES[name].play(site)
         page.goto(site.url)
@@ -140,16 +140,48 @@ def test_its_icon_tells_the_state_too(page: Page, site: Site) -> None:
 
 
 def test_it_is_read_out_in_order(page: Page, site: Site) -> None:
-    SCENES["failing"].play(site)
+    SCENES["banned"].play(site)
     page.goto(site.url)
     headings = page.get_by_role("heading")
     assert headings.all_inner_texts() == [
-        "Can't check",
+        "Banned by qBittorrent",
         "What is wrong, and what to do",
-        "Details",
         "Last events",
+        "Details",
     ]
     assert page.get_by_role("main").count() == page.get_by_role("navigation").count() == 1
     links = page.get_by_role("link")
     assert links.all_inner_texts() == ["Metrics", "Health", "Documentation", "Troubleshooting"]
-    assert page.get_by_role("listitem").count() == 7
+    assert page.get_by_role("listitem").count() == 6
+
+
+def test_times_are_told_in_the_reader_s_own_zone(browser: Browser, site: Site) -> None:
+    SCENES["waiting"].play(site)
+    for scripts, told in ((True, "07:18:20"), (False, "22:18:20 UTC")):
+        page = browser.new_page(
+            timezone_id="Asia/Tokyo", locale="en-GB", java_script_enabled=scripts
+        )
+        page.goto(site.url)
+        assert page.get_by_text(f"from {told} on").is_visible()
+        page.close()
+
+
+@pytest.mark.parametrize("name", ["connectable", "by-its-word", "waiting"])
+def test_on_a_phone_the_events_begin_on_the_first_screen(page: Page, site: Site, name: str) -> None:
+    SCENES[name].play(site)
+    look(page, "light", PHONE)
+    page.goto(site.url)
+    box = page.get_by_role("heading", name="Last events").bounding_box()
+    assert box is not None
+    assert box["y"] < 500
+
+
+def test_a_wide_screen_is_used(page: Page, site: Site) -> None:
+    SCENES["connectable"].play(site)
+    look(page, "light", DESKTOP)
+    page.goto(site.url)
+    ports, events = (page.locator(kind).bounding_box() for kind in (".ports", ".events"))
+    assert ports is not None
+    assert events is not None
+    assert ports["y"] == events["y"]
+    assert events["x"] + events["width"] - ports["x"] > 1000

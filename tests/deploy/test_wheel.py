@@ -23,7 +23,7 @@ STEM = f"qsticky-{qsticky.__version__}"
 SOURCES = {
     path.relative_to(ROOT).as_posix()
     for path in (ROOT / "qsticky").rglob("*")
-    if path.suffix in (".css", ".py", ".typed")
+    if path.suffix in (".css", ".js", ".py", ".typed")
 }
 
 

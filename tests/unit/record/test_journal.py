@@ -304,9 +304,17 @@ class TestRecentEvents:
         journal.record(failing(Reason.INTERNAL, "It broke; mend it"))
         assert [(event.level, event.name, event.message) for event in recent()] == [
             ("error", "sync_failed", "It broke; mend it"),
-            ("info", "port_changed", "Successfully updated port to 51218"),
-            ("info", "port_change_needed", "Port change needed: 58988 -> 51218"),
+            ("info", "port_changed", "Port changed: 58988 → 51218"),
         ]
+
+    def test_a_change_that_is_yet_to_be_made_is_among_them(
+        self, output: Output, clock: FakeClock
+    ) -> None:
+        recent = RecentEvents()
+        journal = Journal(output.set_up(LogFormat.JSON, recent=recent), clock)
+        rejected = PortChange(58988, 51218, verified=False)
+        journal.record(failing(Reason.PORT_REJECTED, "No", change=rejected))
+        assert [event.name for event in recent()] == ["sync_failed", "port_change_needed"]
 
     def test_what_is_no_event_is_not_among_them(self, output: Output, clock: FakeClock) -> None:
         recent = RecentEvents()

@@ -73,7 +73,7 @@ class TestRoutes:
         assert reply.headers["x-content-type-options"] == "nosniff"
         assert reply.headers["referrer-policy"] == "no-referrer"
         assert reply.text.startswith("<!doctype html>")
-        assert "In sync" in reply.text
+        assert "Not known whether peers can connect" in reply.text
 
     def test_the_page_has_the_events_and_the_time(self, site: Site, parts: Parts) -> None:
         parts.events.append(RecentEvent(parts.clock.now(), "info", "login", "Logged in"))
@@ -85,7 +85,7 @@ class TestRoutes:
     def test_the_page_tells_of_a_worker_that_hangs(self, site: Site, parts: Parts) -> None:
         parts.health.record(synced(), 30)
         parts.clock.advance(100)
-        assert "The worker hangs" in site.ask("GET", "/").text
+        assert "qSticky hangs" in site.ask("GET", "/").text
 
     def test_metrics_in_the_text_format(self, site: Site) -> None:
         reply = site.ask("GET", "/metrics")
