@@ -18,9 +18,10 @@ _T = TypeVar("_T")
 class Facts:
     """What the check was given, and what its sections learnt for the later ones.
 
-    Each of the latter is set by one section: the running daemon's `document` (None where none
-    runs) and `daemon_is_known` by qSticky's, the `ports` (None where they can't be had) and the
-    `forwarded_port` among them by Gluetun's, and the `preferences` by qBittorrent's.
+    Each of the latter is set by one section: by qSticky's `document`, which the running daemon
+    writes (None where none runs), `left_behind` by one that died, and `daemon_is_known`; by
+    Gluetun's the `ports` (None where they can't be had) and the `forwarded_port` among them; and
+    the `preferences` by qBittorrent's.
     """
 
     config: Config
@@ -28,6 +29,7 @@ class Facts:
     kernel: Kernel
     place: Place
     document: dict[str, Any] | None = None
+    left_behind: dict[str, Any] | None = None
     daemon_is_known: bool = False
     ports: tuple[int, ...] | None = None
     forwarded_port: int | None = None

@@ -23,6 +23,10 @@ from qsticky.sync.report import Status
 SECTION = Section("qSticky")
 
 _LARGEST_HEALTH_FILE = 64 * 1024
+_DEAD = (
+    "a qSticky that died was not let in, or not yet, and qBittorrent goes on counting; start "
+    "qSticky, or remove {path} once qBittorrent was restarted or the credentials are corrected"
+)
 _REFUSED = (Reason.QBITTORRENT_UNAUTHORIZED, Reason.QBITTORRENT_BANNED)
 
 
@@ -35,12 +39,15 @@ def refusal(facts: Facts) -> Reason | None:
 def why_no_login(facts: Facts) -> str | None:
     """Tell why a login could do harm; None where it can't.
 
-    A running qSticky without a session may have been refused four times already.
+    A qSticky without a session may have been refused four times already: also one that died, for
+    qBittorrent goes on counting.
     """
-    document = facts.document
     if not facts.daemon_is_known:
         return "it is not known whether the running qSticky was refused"
-    if document is None or document["services"]["qbittorrent"]["connected"] is True:
+    if (dead := facts.left_behind) and not facts.document:
+        return None if _has_session(dead) else _DEAD.format(path=facts.config.health_file)
+    document = facts.document
+    if document is None or _has_session(document):
         return None
     if refusal(facts):
         return f"the running qSticky was told that {document['last_error']}"
@@ -73,7 +80,8 @@ def metrics_port(facts: Facts) -> Iterator[Finding]:
         return
     # Only now: the credentials are for nobody else.
     ready = _ask(config, "/-/ready", signed=True)
-    facts.document = _fresh(ready.body, facts)
+    served = _document(ready.body)
+    facts.document = served if _is_fresh(served, facts) else None
     if ready.status == 401:
         refuses = "refuses METRICS_USERNAME and METRICS_PASSWORD as they are set here"
         yield SECTION.failed(check, f"The qSticky at {config.metrics_url} {refuses}")
@@ -101,8 +109,12 @@ def health_file(facts: Facts) -> Iterator[Finding]:
     config = facts.config
     longest = healthcheck.longest_validity(config.check_interval, config.request_timeout)
     told = healthcheck.unhealthy(str(path), _now(facts), longest)
-    fresh = _fresh(_content(str(path)), facts)
-    facts.document = facts.document or fresh
+    written = _document(_content(str(path)))
+    fresh = _is_fresh(written, facts)
+    if fresh:
+        facts.document = facts.document or written
+    else:
+        facts.left_behind = written
     facts.daemon_is_known = True
     folder = path.parent
     while not os.path.exists(folder) and folder != folder.parent:
@@ -141,16 +153,24 @@ def _now(facts: Facts) -> datetime:
     return datetime.fromtimestamp(facts.clock.now(), UTC)
 
 
-def _fresh(content: bytes, facts: Facts) -> dict[str, Any] | None:
-    """Read a health document; None for one that is stale, or not such a document."""
+def _document(content: bytes) -> dict[str, Any] | None:
+    """Read a health document; None for what is not one."""
     try:
         document: dict[str, Any] = json.loads(content)
-        fresh = _now(facts) <= datetime.fromisoformat(document["stale_after"])
+        dated = datetime.fromisoformat(document["stale_after"]).tzinfo is not None
         known = document["services"]["qbittorrent"].keys() >= {"connected"}
         named = document.keys() >= {"healthy", "status", "reason", "last_error"}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return document if fresh and known and named else None
+    return document if dated and known and named else None
+
+
+def _is_fresh(document: dict[str, Any] | None, facts: Facts) -> bool:
+    return document is not None and _now(facts) <= datetime.fromisoformat(document["stale_after"])
+
+
+def _has_session(document: dict[str, Any]) -> bool:
+    return document["services"]["qbittorrent"]["connected"] is True
 
 
 def _is_qsticky(config: Config) -> bool:

@@ -52,8 +52,8 @@ def test_where_the_daemon_is_not_let_in_whatever_it_says_no_login_is_tried(
 
 @pytest.mark.parametrize(
     "facts",
-    [{"connected": True}, {"stale_after": "2000-01-01T00:00:00Z"}],
-    ids=["it has a session", "it died"],
+    [{"connected": True}, {"connected": True, "stale_after": "2000-01-01T00:00:00Z"}],
+    ids=["it has a session", "it died with one"],
 )
 def test_a_login_is_tried_where_the_daemon_can_not_have_been_refused(
     examine: Examine, says: Says, qbittorrent: QBittorrentSimulator, facts: dict[str, object]
@@ -61,6 +61,19 @@ def test_a_login_is_tried_where_the_daemon_can_not_have_been_refused(
     says(**facts)
     assert examine()["authentication"].verdict is Verdict.OK
     assert "POST /api/v2/auth/login" in qbittorrent.requests
+
+
+def test_where_the_daemon_died_without_a_session_no_login_is_tried(
+    examine: Examine, says: Says, qbittorrent: QBittorrentSimulator, health_file: Path
+) -> None:
+    # qBittorrent goes on counting: this one could be the fifth.
+    says(stale_after="2000-01-01T00:00:00Z")
+    found = examine()
+    assert found["authentication"].verdict is Verdict.SKIPPED
+    assert f"remove {health_file}" in found["authentication"].text
+    assert "POST /api/v2/auth/login" not in qbittorrent.requests
+    health_file.unlink()
+    assert examine()["authentication"].verdict is Verdict.OK
 
 
 def test_an_api_key_is_tried_in_any_case(examine: Examine, says: Says) -> None:
