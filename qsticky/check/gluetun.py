@@ -3,14 +3,15 @@
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from qsticky.check import listening, remedies
 from qsticky.check.facts import Facts
 from qsticky.check.findings import Finding, Section
 from qsticky.clock import in_words
-from qsticky.config import AuthType, Config, is_loopback
-from qsticky.errors import ServiceError
+from qsticky.config import AuthType, is_loopback
+from qsticky.errors import ServiceError, SyncError
 from qsticky.files import open_at_once
 from qsticky.services.factory import make_gluetun
 from qsticky.services.gluetun import PUBLIC_IP, Gluetun, RoleError, Route, no_port_at
@@ -37,7 +38,7 @@ def control_server(facts: Facts) -> Iterator[Finding]:
         yield SECTION.skipped("rest", "Not tried: its forwarded port and public address")
         return
     yield SECTION.ok("control_server", answers)
-    yield SECTION.ok("credential", _credential(config))
+    yield SECTION.ok("credential", _credential(facts))
     route = gluetun.route
     yield SECTION.ok(
         "route", f"{route.in_a_role} is permitted, the route of Gluetun {_VERSIONS[route]}"
@@ -120,12 +121,21 @@ def _public_ip(facts: Facts, gluetun: Gluetun) -> Finding:
     )
 
 
-def _credential(config: Config) -> str:
+def _credential(facts: Facts) -> str:
+    """Tell whether what was presented was asked for: up to 3.40, Gluetun may let everybody in."""
+    config = facts.config
+    presented = ""
     if config.gluetun_auth_type is AuthType.BASIC:
-        return "GLUETUN_USERNAME and GLUETUN_PASSWORD are accepted"
-    if config.gluetun_auth_type is AuthType.APIKEY and config.gluetun_apikey:
-        return "GLUETUN_APIKEY is accepted"
-    return "It asks for no credential"
+        presented = "GLUETUN_USERNAME and GLUETUN_PASSWORD"
+    elif config.gluetun_auth_type is AuthType.APIKEY and config.gluetun_apikey:
+        presented = "GLUETUN_APIKEY"
+    if not presented:
+        return "It asks for no credential"
+    try:
+        make_gluetun(replace(config, gluetun_auth_type=AuthType.NONE), unobserved).forwarded_ports()
+    except SyncError:
+        return f"{presented} {'are' if ' and ' in presented else 'is'} accepted"
+    return f"It asks for no credential, so that {presented} may be right or wrong"
 
 
 _VERSIONS = {Route.SINCE_3_41: "3.41 and later", Route.UP_TO_3_40: "up to 3.40"}

@@ -132,7 +132,7 @@ def permit_the_port(facts: Facts, lacks: Route | None) -> tuple[Remedy, ...]:
     """Have Gluetun permit the one route that its version knows: of the other it may refuse."""
     config, recreate = facts.config, _WORDS[facts.place].recreate_gluetun
     if lacks:
-        return _in_place_of_the_role(facts, lacks.in_a_role)
+        return _a_role_of_its_own(facts, lacks.in_a_role)
     default_role = json.dumps(_credential(config), separators=(",", ":"))
     ways = either(
         Remedy(
@@ -140,7 +140,7 @@ def permit_the_port(facts: Facts, lacks: Route | None) -> tuple[Remedy, ...]:
             (f"HTTP_CONTROL_SERVER_AUTH_DEFAULT_ROLE={default_role}",),
         ),
         Remedy(
-            f"If it has a role for that route already, in its place in Gluetun's {_ROLES_FILE}:",
+            f"If a role has that route already, in Gluetun's {_ROLES_FILE}, beside the others:",
             _role(config, Route.SINCE_3_41.in_a_role),
         ),
         Remedy(
@@ -155,7 +155,7 @@ def permit_the_port(facts: Facts, lacks: Route | None) -> tuple[Remedy, ...]:
 
 def permit_the_public_ip(facts: Facts, route: Route) -> tuple[Remedy, ...]:
     """Have Gluetun permit the optional route too."""
-    return _in_place_of_the_role(facts, route.in_a_role, f"GET {PUBLIC_IP}")
+    return _a_role_of_its_own(facts, route.in_a_role, f"GET {PUBLIC_IP}")
 
 
 def forward_a_port(facts: Facts) -> tuple[Remedy, ...]:
@@ -359,8 +359,12 @@ def _role(config: Config, *routes: str) -> tuple[str, ...]:
     )
 
 
-def _in_place_of_the_role(facts: Facts, *routes: str) -> tuple[Remedy, ...]:
-    where = f"In Gluetun's {_ROLES_FILE}, in place of the role that qSticky has there:"
+def _a_role_of_its_own(facts: Facts, *routes: str) -> tuple[Remedy, ...]:
+    """Have a role with qSticky's credential: Gluetun lets several roles have the same route."""
+    where = (
+        f"In Gluetun's {_ROLES_FILE}, in place of the role that has qSticky's credential, or, "
+        "where none has it, beside the others, which stay as they are:"
+    )
     role = Remedy(where, _role(facts.config, *routes))
     return role, _WORDS[facts.place].recreate_gluetun
 

@@ -72,6 +72,13 @@ def test_without_a_credential_one_is_to_be_made_for_both(
     assert others[1].endswith('={"auth":"apikey","apikey":"a-long-random-key"}')
 
 
+def test_a_credential_that_nobody_asks_for_is_not_called_right(examine: Examine) -> None:
+    with GluetunSimulator(release="3.40", ports=[PORT]) as open_to_all:
+        found = examine(GLUETUN_PORT=open_to_all.port, GLUETUN_APIKEY="any")
+    assert found["credential"].text.startswith("It asks for no credential, so that GLUETUN_APIKEY")
+    assert examine()["credential"].text == "GLUETUN_APIKEY is accepted"
+
+
 def test_basic_credentials_stay_basic(examine: Examine) -> None:
     basic = {"GLUETUN_USERNAME": "me", "GLUETUN_PASSWORD": "hunter2"}
     with GluetunSimulator(username="me", password="other") as other:
