@@ -79,8 +79,10 @@ def require(*programs: str) -> str:
     Look for all that a test needs before anything is started. With ``CI=true`` nothing is skipped:
     there a missing part is a failure.
     """
+    places = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # an ordinary user's has no servers
     first, *_ = [
-        shutil.which(name) or missing(PACKAGES.get(name, name), prepared=True) for name in programs
+        shutil.which(name, path=places) or missing(PACKAGES.get(name, name), prepared=True)
+        for name in programs
     ]
     return first
 
