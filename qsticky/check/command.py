@@ -22,9 +22,10 @@ Check = Callable[[Facts], Iterator[Finding]]
 _CHECKS: tuple[tuple[Section, Check], ...] = (
     (configuration.SECTION, configuration.settings),
     (gluetun.SECTION, gluetun.control_server),
+    (gluetun.SECTION, gluetun.vpn_restart),
     (gluetun.SECTION, gluetun.port_file),
     (webui.SECTION, webui.webui),
-    (listening.SECTION, listening.listener),
+    *((listening.SECTION, check) for check in listening.CHECKS),
 )
 
 
@@ -49,8 +50,11 @@ def examine(facts: Facts) -> Iterator[Finding]:
         for check in running_daemon.CHECKS
         for finding in _guarded(running_daemon.SECTION, check, facts)
     ]
-    for section, check in _CHECKS:
-        yield from _guarded(section, check, facts)
+    try:
+        for section, check in _CHECKS:
+            yield from _guarded(section, check, facts)
+    finally:
+        webui.log_out(facts)
     yield from of_the_daemon
 
 

@@ -2,14 +2,15 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from qsticky.check.place import Place
 from qsticky.clock import Clock
-from qsticky.config import Config
-from qsticky.services.qbittorrent import Preferences
-from qsticky.sync.vpn_interface import Kernel
+from qsticky.config import Config, is_loopback
+from qsticky.services.gluetun import PublicAddress
+from qsticky.services.qbittorrent import Preferences, QBittorrent, TransferInfo
+from qsticky.sync.vpn_interface import Kernel, VpnInterface
 
 _T = TypeVar("_T")
 
@@ -20,8 +21,9 @@ class Facts:
 
     Each of the latter is set by one section: by qSticky's `document`, which the running daemon
     writes (None where none runs), `left_behind` by one that died, and `daemon_is_known`; by
-    Gluetun's the `ports` (None where they can't be had) and the `forwarded_port` among them; and
-    the `preferences` by qBittorrent's.
+    Gluetun's the `ports` (None where they can't be had), the `forwarded_port` among them, what
+    its role `permits` and the `public_address`; by qBittorrent's the client that is let in, until
+    the check ends, its `preferences` and its `transfer` info. `vpn` is looked at anew by each.
     """
 
     config: Config
@@ -33,7 +35,17 @@ class Facts:
     daemon_is_known: bool = False
     ports: tuple[int, ...] | None = None
     forwarded_port: int | None = None
+    permits: tuple[str, ...] = ()
+    public_address: PublicAddress | None = None
+    qbittorrent: QBittorrent | None = None
     preferences: Preferences | None = None
+    transfer: TransferInfo | None = None
+    vpn: VpnInterface = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Have a VPN interface to look at."""
+        beside = is_loopback(self.config.qbittorrent_host)
+        self.vpn = VpnInterface(self.config.vpn_interface, beside=beside, kernel=self.kernel)
 
     def look_twice(self, pause: float, look: Callable[[], _T], wrong: Callable[[_T], bool]) -> _T:
         """Look, and where it is wrong once more, `pause` seconds later: it may be for a moment."""

@@ -3,48 +3,66 @@
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
-from qsticky.check import listening, remedies
+from qsticky.check import remedies
 from qsticky.check.facts import Facts
 from qsticky.check.findings import Finding, Section
 from qsticky.clock import in_words
-from qsticky.config import AuthType, is_loopback
-from qsticky.errors import ServiceError, SyncError
+from qsticky.config import AuthType, Config, is_loopback
+from qsticky.errors import ServiceError
 from qsticky.files import open_at_once
-from qsticky.services.factory import make_gluetun
-from qsticky.services.gluetun import PUBLIC_IP, Gluetun, RoleError, Route, no_port_at
+from qsticky.services import vpn_control
+from qsticky.services.factory import make_gluetun, make_vpn_control
+from qsticky.services.gluetun import PUBLIC_IP, Gluetun, RoleError, no_port_at
 from qsticky.services.http import unobserved
+from qsticky.sync.vpn_interface import Presence
 
 SECTION = Section("Gluetun")
 
 
 def control_server(facts: Facts) -> Iterator[Finding]:
-    """Ask the control server for its ports and its public address."""
-    config, gluetun = facts.config, make_gluetun(facts.config, unobserved)
+    """Ask the control server for its ports, its version and its public address."""
+    config = facts.config
+    if config.forwarded_port:
+        facts.forwarded_port = config.forwarded_port
+        fixed = f"The forwarded port is {config.forwarded_port}, as FORWARDED_PORT says"
+        yield SECTION.ok("forwarded_port", fixed)
+        yield SECTION.skipped("rest", "Not asked: the control server, which a fixed port replaces")
+        return
+    gluetun = make_gluetun(config, unobserved)
     answers = f"Gluetun's control server at {config.gluetun_url} answers"
     try:
         facts.ports = gluetun.forwarded_ports()
     except RoleError as error:
         yield SECTION.ok("control_server", answers)
-        permit = remedies.permit_the_port(facts, error.lacks)
-        yield SECTION.failed("route", str(error), *permit)
+        yield SECTION.failed("route", str(error), *remedies.permit_the_port(facts, error))
     except ServiceError as error:
-        dead = is_loopback(config.gluetun_host) and listening.interface(facts) is None
-        away = remedies.address(facts, "gluetun", 8000, recreated=dead)
+        away = remedies.address(facts, "gluetun", 8000, recreated=_is_recreated(facts))
         yield SECTION.failed("control_server", str(error), *(away if error.gone else ()))
     if facts.ports is None:
         yield SECTION.skipped("rest", "Not tried: its forwarded port and public address")
         return
     yield SECTION.ok("control_server", answers)
-    yield SECTION.ok("credential", _credential(facts))
-    route = gluetun.route
-    yield SECTION.ok(
-        "route", f"{route.in_a_role} is permitted, the route of Gluetun {_VERSIONS[route]}"
-    )
+    yield _version(gluetun)
+    yield SECTION.ok("credential", _credential(config, gluetun))
+    facts.permits = (gluetun.route.in_a_role,)
+    yield SECTION.ok("route", f"{gluetun.route.in_a_role} is permitted")
     yield _forwarded_port(facts, facts.ports)
     yield _public_ip(facts, gluetun)
+
+
+def vpn_restart(facts: Facts) -> Iterator[Finding]:
+    """See whether the VPN could be restarted, where that is asked for; this restarts nothing."""
+    check, route = "vpn_restart", vpn_control.IN_A_ROLE
+    if not facts.config.gluetun_restart_after or facts.ports is None:
+        return
+    try:
+        make_vpn_control(facts.config, unobserved).check_permission()
+    except RoleError as error:
+        yield SECTION.failed(check, str(error), *remedies.permit(facts, route))
+    else:
+        yield SECTION.ok(check, f"{route} is permitted, which GLUETUN_RESTART_AFTER needs")
 
 
 def port_file(facts: Facts) -> Iterator[Finding]:
@@ -105,25 +123,49 @@ def _forwarded_port(facts: Facts, ports: tuple[int, ...]) -> Finding:
 
 
 def _public_ip(facts: Facts, gluetun: Gluetun) -> Finding:
-    check, name = "public_ip", facts.config.vpn_interface
-    if gluetun.public_address():
-        return SECTION.ok(check, f"GET {PUBLIC_IP} is permitted too (optional)")
+    check, route = "public_ip", f"GET {PUBLIC_IP}"
+    facts.public_address = gluetun.public_address()
     if not gluetun.public_ip_refused:
-        return SECTION.skipped(check, f"GET {PUBLIC_IP} tells no address now (optional)")
-    refused = f"GET {PUBLIC_IP} is not permitted (optional)"
-    if listening.visible_interface(facts):
-        return SECTION.skipped(check, f"{refused}, and of no use where {name} is visible")
+        facts.permits = (*facts.permits, route)
+    if facts.public_address:
+        return SECTION.ok(check, f"{route} is permitted too (optional)")
+    if not gluetun.public_ip_refused:
+        return SECTION.skipped(check, f"{route} tells no address now (optional)")
+    refused = f"{route} is not permitted (optional)"
+    if _interface_is_here(facts):
+        return SECTION.skipped(
+            check, f"{refused}; with it, it could be compared with the address that peers see"
+        )
     return SECTION.warning(
         check,
         f"{refused}; with it a changed public address tells that the VPN reconnected, which "
-        f"can't be seen where {name} isn't visible",
-        *remedies.permit_the_public_ip(facts, gluetun.route),
+        f"can't be seen where {facts.config.vpn_interface} isn't visible",
+        *remedies.permit(facts, route),
     )
 
 
-def _credential(facts: Facts) -> str:
+def _interface_is_here(facts: Facts) -> bool:
+    facts.vpn.look()
+    found = facts.vpn.found
+    return bool(found and found.usable and is_loopback(facts.config.qbittorrent_host))
+
+
+def _is_recreated(facts: Facts) -> bool:
+    """Whether Gluetun's container may have been recreated: this one keeps the dead network."""
+    facts.vpn.look()
+    absent = facts.vpn.presence is Presence.ABSENT
+    return absent and is_loopback(facts.config.gluetun_host)
+
+
+def _version(gluetun: Gluetun) -> Finding:
+    version = gluetun.version()
+    if version is None:
+        return SECTION.skipped("version", "Which version it is, it doesn't tell")
+    return SECTION.ok("version", f"It is Gluetun {version}")
+
+
+def _credential(config: Config, gluetun: Gluetun) -> str:
     """Tell whether what was presented was asked for: up to 3.40, Gluetun may let everybody in."""
-    config = facts.config
     presented = ""
     if config.gluetun_auth_type is AuthType.BASIC:
         presented = "GLUETUN_USERNAME and GLUETUN_PASSWORD"
@@ -131,11 +173,6 @@ def _credential(facts: Facts) -> str:
         presented = "GLUETUN_APIKEY"
     if not presented:
         return "It asks for no credential"
-    try:
-        make_gluetun(replace(config, gluetun_auth_type=AuthType.NONE), unobserved).forwarded_ports()
-    except SyncError:
-        return f"{presented} {'are' if ' and ' in presented else 'is'} accepted"
-    return f"It asks for no credential, so that {presented} may be right or wrong"
-
-
-_VERSIONS = {Route.SINCE_3_41: "3.41 and later", Route.UP_TO_3_40: "up to 3.40"}
+    if gluetun.is_open():
+        return f"It asks for no credential, so that {presented} may be right or wrong"
+    return f"{presented} {'are' if ' and ' in presented else 'is'} accepted"

@@ -10,7 +10,9 @@ from qsticky.check.facts import Facts
 from qsticky.check.findings import Remedy
 from qsticky.check.place import Place
 from qsticky.config import AuthType, Config, bracketed
-from qsticky.services.gluetun import PUBLIC_IP, Route
+from qsticky.services import vpn_control
+from qsticky.services.gluetun import Route
+from qsticky.services.gluetun_roles import RoleError, Wrong
 
 _NEW_KEY = "a-long-random-key"
 _ROLES_FILE = "/gluetun/auth/config.toml"
@@ -128,41 +130,61 @@ def address(
     return either(*ways) if ways else ()
 
 
-def permit_the_port(facts: Facts, lacks: Route | None) -> tuple[Remedy, ...]:
+def permit_the_port(facts: Facts, refusal: RoleError) -> tuple[Remedy, ...]:
     """Have Gluetun permit the one route that its version knows: of the other it may refuse."""
     config, recreate = facts.config, _WORDS[facts.place].recreate_gluetun
-    if lacks:
-        return _a_role_of_its_own(facts, lacks.in_a_role)
+    if refusal.wrong is Wrong.ROUTE and refusal.route:
+        return permit(facts, refusal.route.in_a_role)
+    if refusal.wrong is Wrong.PASSWORD or (
+        refusal.wrong is Wrong.KIND and not config.gluetun_apikey
+    ):
+        return (_password_of_a_role(facts),)
     default_role = json.dumps(_credential(config), separators=(",", ":"))
-    ways = either(
+    recent = (
         Remedy(
-            "With Gluetun 3.41 or later, set for Gluetun:",
+            "With Gluetun 3.41 or later, set for Gluetun, which opens every route that no role "
+            "names to this key, such as the one that tells the VPN's own keys:",
             (f"HTTP_CONTROL_SERVER_AUTH_DEFAULT_ROLE={default_role}",),
         ),
         Remedy(
-            f"If a role has that route already, in Gluetun's {_ROLES_FILE}, beside the others:",
-            _role(config, Route.SINCE_3_41.in_a_role),
-        ),
-        Remedy(
-            f"With Gluetun up to 3.40, in its {_ROLES_FILE}:",
-            _role(config, Route.UP_TO_3_40.in_a_role),
+            f"If a role has that route already, or for that route alone, in Gluetun's "
+            f"{_ROLES_FILE}, beside the others:",
+            _role(facts, Route.SINCE_3_41.in_a_role),
         ),
     )
+    older = Remedy(
+        f"With Gluetun up to 3.40, in its {_ROLES_FILE}, beside the others:",
+        _role(facts, Route.UP_TO_3_40.in_a_role),
+    )
+    ways = {Route.SINCE_3_41: recent, Route.UP_TO_3_40: (older,), None: (*recent, older)}
     key = for_qsticky(facts, "GLUETUN_AUTH_TYPE=apikey", f"GLUETUN_APIKEY={_NEW_KEY}")
     first = () if _has_credential(config) else (key,)
-    return (*first, *ways, recreate)
+    if refusal.wrong is Wrong.KIND:
+        return either(_password_of_a_role(facts), *ways[refusal.route], recreate)
+    return (*first, *either(*ways[refusal.route]), recreate)
 
 
-def permit_the_public_ip(facts: Facts, route: Route) -> tuple[Remedy, ...]:
-    """Have Gluetun permit the optional route too."""
-    return _a_role_of_its_own(facts, route.in_a_role, f"GET {PUBLIC_IP}")
+def permit(facts: Facts, route: str) -> tuple[Remedy, ...]:
+    """Have Gluetun permit a route beside what it permits: several roles may have the same one."""
+    where = (
+        f"In Gluetun's {_ROLES_FILE}, in place of the role that has qSticky's credential, or, "
+        "where none has it, beside the others, which stay as they are:"
+    )
+    return Remedy(where, _role(facts, route)), _WORDS[facts.place].recreate_gluetun
 
 
 def forward_a_port(facts: Facts) -> tuple[Remedy, ...]:
     """Have Gluetun ask its provider for a port."""
+    fixed = for_qsticky(
+        facts,
+        "FORWARDED_PORT=the-port",
+        why="Or, with a provider that gives one port for good, as AirVPN does: Gluetun refuses to "
+        "start with VPN_PORT_FORWARDING=on, and has no port to tell. ",
+    )
     return (
         Remedy(
-            "If it stays so, set for Gluetun, for a provider that forwards ports:",
+            "If it stays so, set for Gluetun, for a provider whose ports Gluetun asks for "
+            "(Private Internet Access, Proton VPN, PrivateVPN, Perfect Privacy):",
             ("VPN_PORT_FORWARDING=on",),
         ),
         Remedy(
@@ -170,7 +192,15 @@ def forward_a_port(facts: Facts) -> tuple[Remedy, ...]:
             ("PORT_FORWARD_ONLY=on",),
         ),
         _WORDS[facts.place].recreate_gluetun,
+        fixed,
+        Remedy("With that port for Gluetun's firewall:", ("FIREWALL_VPN_INPUT_PORTS=the-port",)),
     )
+
+
+def open_the_firewall(facts: Facts, port: int) -> tuple[Remedy, ...]:
+    """Have Gluetun let a fixed port in."""
+    permit = Remedy("Set for Gluetun, unless it is set:", (f"FIREWALL_VPN_INPUT_PORTS={port}",))
+    return permit, _WORDS[facts.place].recreate_gluetun
 
 
 def mount_the_port_file(facts: Facts, path: Path) -> tuple[Remedy, ...]:
@@ -225,6 +255,35 @@ def webui_port(facts: Facts) -> tuple[Remedy, ...]:
     return (for_qsticky(facts, "QBITTORRENT_PORT=8080", why=why),)
 
 
+def qbittorrent_itself(facts: Facts) -> tuple[Remedy, ...]:
+    """Have something else than qBittorrent get out of the way."""
+    config = facts.config
+    there = (config.qbittorrent_host, config.qbittorrent_port)
+    if there == (config.gluetun_host, config.gluetun_port):
+        why = "That is the address of Gluetun's control server. "
+        return (for_qsticky(facts, "QBITTORRENT_PORT=8080", why=why),)
+    words = _WORDS[facts.place]
+    ways = [
+        for_qsticky(facts, "QBITTORRENT_HOST=localhost", "QBITTORRENT_PORT=8080", why=f"{why}. ")
+        for why in (f"To reach qBittorrent itself: {words.here[0].lower()}{words.here[1:]}",)
+        if there != ("localhost", 8080)
+    ]
+    let_through = Remedy(
+        "Have the proxy pass qSticky's requests on as they are, without a login, an allow-list or "
+        "a page of its own; its log says which it refused. For nginx, where qSticky comes from "
+        "172.20.0.0/16:",
+        (
+            "location /api/v2/ {",
+            "  satisfy any;",
+            "  allow 172.20.0.0/16;",
+            "  deny all;",
+            "  …",
+            "}",
+        ),
+    )
+    return either(*ways, let_through)
+
+
 def certificate(facts: Facts, *others: str) -> tuple[Remedy, ...]:
     """Two ways out of a certificate that is refused, or the one that is left."""
     accept = for_qsticky(
@@ -275,6 +334,10 @@ def server_domain(config: Config) -> Remedy:
     )
 
 
+HOST_OF_A_PROXY = Remedy(
+    "If a proxy is in front, have it send a Host that qBittorrent takes. For nginx:",
+    ("proxy_set_header Host $proxy_host;",),
+)
 VALIDATE_NO_HOST = in_qbittorrent(
     "if only people that you trust can reach its WebUI, untick",
     "Options > Web UI > Enable Host header validation",
@@ -350,23 +413,25 @@ def writable_health_file(facts: Facts) -> tuple[Remedy, ...]:
     return Remedy(where, lines), for_qsticky(facts, "HEALTH_FILE=/tmp/health/status.json")
 
 
-def _role(config: Config, *routes: str) -> tuple[str, ...]:
+def _role(facts: Facts, route: str) -> tuple[str, ...]:
+    """Make a role with a route, what is permitted already, and what the configuration asks for."""
+    routes = [*facts.permits, route]
+    if facts.config.gluetun_restart_after:
+        routes.append(vpn_control.IN_A_ROLE)
     return (
         "[[roles]]",
         'name = "qsticky"',
-        f"routes = {json.dumps(routes)}",
-        *(f'{name} = "{value}"' for name, value in _credential(config).items()),
+        f"routes = {json.dumps([*dict.fromkeys(routes)])}",
+        *(f'{name} = "{value}"' for name, value in _credential(facts.config).items()),
     )
 
 
-def _a_role_of_its_own(facts: Facts, *routes: str) -> tuple[Remedy, ...]:
-    """Have a role with qSticky's credential: Gluetun lets several roles have the same route."""
-    where = (
-        f"In Gluetun's {_ROLES_FILE}, in place of the role that has qSticky's credential, or, "
-        "where none has it, beside the others, which stay as they are:"
-    )
-    role = Remedy(where, _role(facts.config, *routes))
-    return role, _WORDS[facts.place].recreate_gluetun
+def _password_of_a_role(facts: Facts) -> Remedy:
+    config, lines = facts.config, ["GLUETUN_AUTH_TYPE=basic"]
+    if config.gluetun_auth_type is AuthType.BASIC or not config.gluetun_username.configured:
+        lines += ["GLUETUN_USERNAME=the-role-s-username", "GLUETUN_PASSWORD=the-role-s-password"]
+    why = f"The role in Gluetun's {_ROLES_FILE} that has the route has a user and a password. "
+    return for_qsticky(facts, *lines, why=why)
 
 
 def _credential(config: Config) -> dict[str, str]:

@@ -8,6 +8,7 @@ from qsticky.check.facts import Facts
 from qsticky.check.findings import Finding, Section
 from qsticky.config import Config, bracketed
 from qsticky.errors import ErrorKind, Reason, ServiceError, SyncError
+from qsticky.services import words
 from qsticky.services.factory import make_qbittorrent
 from qsticky.services.http import unobserved
 from qsticky.services.qbittorrent import (
@@ -19,6 +20,7 @@ from qsticky.services.qbittorrent import (
     QBittorrent,
 )
 from qsticky.sync.rebind import DISCONNECTED_FOR
+from qsticky.sync.settings import port_conflict
 
 SECTION = Section("qBittorrent")
 
@@ -32,15 +34,19 @@ def webui(facts: Facts) -> Iterator[Finding]:
         yield from _locked_out(facts, error)
         yield SECTION.skipped("rest", "Not tried: its port, UPnP, binding and connection")
         return
-    try:
-        yield from _answers(facts.config, f"qBittorrent {version}")
-        yield SECTION.ok("authentication", _AUTHENTICATED[qbittorrent.authentication])
-        facts.preferences = qbittorrent.preferences()
-        yield from _preferences(facts, facts.preferences)
-        yield _connection(facts, qbittorrent)
-    finally:
+    facts.qbittorrent = qbittorrent
+    yield from _answers(facts.config, f"qBittorrent {version}")
+    yield SECTION.ok("authentication", _AUTHENTICATED[qbittorrent.authentication])
+    facts.preferences = qbittorrent.preferences()
+    yield from _preferences(facts, facts.preferences)
+    yield _connection(facts, qbittorrent)
+
+
+def log_out(facts: Facts) -> None:
+    """End the session of this check's own, if there is one."""
+    if facts.qbittorrent:
         with contextlib.suppress(SyncError):
-            qbittorrent.log_out()
+            facts.qbittorrent.log_out()
 
 
 def _answers(config: Config, name: str = "qBittorrent") -> Iterator[Finding]:
@@ -54,9 +60,13 @@ def _locked_out(facts: Facts, error: SyncError) -> Iterator[Finding]:
     config, withheld = facts.config, isinstance(error, _WithheldError)
     if isinstance(error, ServiceError) and error.kind is not ErrorKind.UNAUTHORIZED:
         reach = webui_probe.remedies_for_no_answer(error, facts)
-        yield SECTION.failed("webui", str(error), *reach)
+        check = "webui"
+        if error.kind in _FOREIGN and webui_probe.is_qbittorrent(config):
+            yield from _answers(config)
+            check = "authentication"  # what is in front refuses the login alone
+        yield SECTION.failed(check, str(error), *reach)
         return
-    if not withheld and webui_probe.status(config) == 401:
+    if not withheld and words.is_unauthorized(webui_probe.ask(config)):
         answers, _ = _answers(config)
         yield answers
         accept = webui_probe.remedies_for_the_host_header(facts)
@@ -76,18 +86,8 @@ def _locked_out(facts: Facts, error: SyncError) -> Iterator[Finding]:
 
 
 def _preferences(facts: Facts, preferences: Preferences) -> Iterator[Finding]:
-    port, forwarded, name = (
-        preferences.listen_port,
-        facts.forwarded_port,
-        facts.config.vpn_interface,
-    )
-    if forwarded in (None, port):
-        same = ", the forwarded one" if forwarded else ""
-        yield SECTION.ok("listen_port", f"Its listening port is {port}{same}")
-    else:
-        when = "within CHECK_INTERVAL" if facts.document else "once it runs"
-        change = f"Its listening port is {port}, and qSticky sets {forwarded} {when}"
-        yield SECTION.ok("listen_port", change)
+    name = facts.config.vpn_interface
+    yield _listen_port(facts, preferences)
     if preferences.random_port:
         random = "It listens on a random port, until qSticky sets one"
         yield SECTION.warning("random_port", random)
@@ -110,17 +110,49 @@ def _preferences(facts: Facts, preferences: Preferences) -> Iterator[Finding]:
         )
 
 
+def _listen_port(facts: Facts, preferences: Preferences) -> Finding:
+    check, port, forwarded = "listen_port", preferences.listen_port, facts.forwarded_port
+    if forwarded is None:
+        return SECTION.ok(check, f"Its listening port is {port}")
+    if conflict := port_conflict(forwarded, preferences.web_ui_port, _metrics_port(facts)):
+        return SECTION.failed(check, conflict)
+    if forwarded == port:
+        return SECTION.ok(check, f"Its listening port is {port}, the forwarded one")
+    when = "within CHECK_INTERVAL" if facts.document else "once it runs"
+    change = f"Its listening port is {port}, and qSticky sets {forwarded} {when}"
+    return SECTION.ok(check, change)
+
+
+def _metrics_port(facts: Facts) -> int | None:
+    """Return METRICS_PORT, where it is served on the VPN's address too."""
+    facts.vpn.look()
+    found, address = facts.vpn.found, facts.config.metrics_address
+    on_all = address in ("0.0.0.0", "::")
+    covers = found and (on_all or address in map(str, found.addresses))
+    return facts.config.metrics_port if covers else None
+
+
 def _connection(facts: Facts, qbittorrent: QBittorrent) -> Finding:
     # 4.6.7 and later say `disconnected` for up to 1.5 s without cause.
-    status = facts.look_twice(
+    facts.transfer = facts.look_twice(
         DISCONNECTED_FOR,
-        lambda: qbittorrent.transfer_info().connection_status,
-        lambda status: status is ConnectionStatus.DISCONNECTED,
+        qbittorrent.transfer_info,
+        lambda told: told.connection_status is ConnectionStatus.DISCONNECTED,
     )
+    check, status = "connection", facts.transfer.connection_status
     if status is ConnectionStatus.DISCONNECTED:
-        nothing = "It is disconnected, with no socket at all"
-        return SECTION.failed("connection", nothing, *remedies.reopen(facts))
-    return SECTION.ok("connection", _CONNECTED[status])
+        nothing = "It says disconnected: it has no socket at all"
+        return SECTION.failed(check, nothing, *remedies.reopen(facts))
+    if status is ConnectionStatus.CONNECTED:
+        once = "It says connected: a peer came in at least once since its sockets were opened"
+        return SECTION.ok(check, once)
+    if status is ConnectionStatus.FIREWALLED:
+        return SECTION.unknown(
+            check,
+            "It says firewalled: no peer came in since its sockets were opened, which proves "
+            "nothing without active torrents",
+        )
+    return SECTION.unknown(check, "It tells a connection status that is not known here")
 
 
 class _WithheldError(SyncError):
@@ -147,21 +179,16 @@ class _OneLogin(LoginLimit):
             )
         self._spent = True
 
-    def plan(self, pause: float | None) -> str:  # noqa: ARG002 - there is no other try
+    def plan(self, pause: float) -> str:  # noqa: ARG002 - there is no other try
         """Tell what comes after a refusal."""
         return "this check tried once; the fifth refusal in a row bans this address for an hour"
 
 
+_FOREIGN = (ErrorKind.INVALID_RESPONSE, ErrorKind.HTTP_STATUS)
 _AUTHENTICATED = {
     Authentication.API_KEY: "QBITTORRENT_API_KEY is accepted",
     Authentication.PASSWORD: "QBITTORRENT_USER and QBITTORRENT_PASS are accepted, by a login of "
     "this check's own that is ended again",
     Authentication.BYPASS: "It lets this address in without a login, so that QBITTORRENT_USER and "
     "QBITTORRENT_PASS were not tried",
-}
-_CONNECTED = {
-    ConnectionStatus.CONNECTED: "It is connected: peers came in",
-    ConnectionStatus.FIREWALLED: "It is firewalled: it listens, and no peer came in yet, which "
-    "says little without active torrents",
-    None: "It tells a connection status that is not known here",
 }

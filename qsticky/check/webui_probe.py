@@ -1,5 +1,6 @@
 """Tries what else would reach a WebUI that can't be spoken to: a remedy that was tried works."""
 
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,20 +9,32 @@ from qsticky.check.facts import Facts
 from qsticky.check.findings import Remedy
 from qsticky.config import Config, bracketed, is_loopback
 from qsticky.errors import ErrorKind, ServiceError
+from qsticky.services import words
 from qsticky.services.factory import make_webui
-from qsticky.services.http import unobserved
+from qsticky.services.http import Response, unobserved
+
+_TRIED = "This was tried, and works. "
 
 
-def status(config: Config, host: str | None = None) -> int:
-    """Ask the WebUI for its version, without a login, and return the answer's status.
+def ask(config: Config, host: str | None = None) -> Response:
+    """Ask the WebUI for its version, without a login; raises ServiceError.
 
-    403 is a missing session, 401 a refused Host header (`host`, or the usual one), and 200 where
-    no login is needed. Raises ServiceError.
+    `host` is another Host header than the usual one.
     """
     headers = {"Host": host.encode()} if host else {}
     webui = make_webui(config, unobserved)
     with webui.exchange("GET", "/api/v2/app/version", headers=headers) as answer:
-        return answer.status
+        return answer
+
+
+def is_qbittorrent(config: Config) -> bool:
+    """Whether what answers is qBittorrent, in its own words."""
+    try:
+        answer = ask(config)
+    except ServiceError:
+        return False
+    let_in = answer.status == 200 and answer.body.startswith(b"v")
+    return let_in or words.is_forbidden(answer) or words.is_unauthorized(answer)
 
 
 def remedies_for_no_answer(error: ServiceError, facts: Facts) -> Sequence[Remedy]:
@@ -29,32 +42,53 @@ def remedies_for_no_answer(error: ServiceError, facts: Facts) -> Sequence[Remedy
     config = facts.config
     if error.gone:
         return remedies.address(facts, "qbittorrent", 8080)
+    if error.kind in (ErrorKind.INVALID_RESPONSE, ErrorKind.HTTP_STATUS):
+        return remedies.qbittorrent_itself(facts)
     if error.kind not in (ErrorKind.TLS, ErrorKind.CONNECTION):
         return ()
     other = replace(config, qbittorrent_https=not config.qbittorrent_https)
     setting = f"QBITTORRENT_HTTPS={str(other.qbittorrent_https).lower()}"
-    if _is_webui(other):
-        return (remedies.for_qsticky(facts, setting, why="This was tried, and works. "),)
-    if _is_webui(replace(config, qbittorrent_https=True, qbittorrent_verify_ssl=False)):
+    if is_qbittorrent(other):
+        return (remedies.for_qsticky(facts, setting, why=_TRIED),)
+    if is_qbittorrent(replace(config, qbittorrent_https=True, qbittorrent_verify_ssl=False)):
         return remedies.certificate(facts, *([] if config.qbittorrent_https else [setting]))
     return remedies.webui_port(facts) if error.kind is ErrorKind.CONNECTION else ()
 
 
 def remedies_for_the_host_header(facts: Facts) -> Sequence[Remedy]:
-    """Find out whether the name or the port in the Host header is refused, and what helps."""
+    """Find out whether the name or the port in the Host header is refused, or both.
+
+    qBittorrent takes a Host without a port on any port, and the address that it is spoken to at by
+    any name's list.
+    """
     config = facts.config
-    if status(config, bracketed(config.qbittorrent_host)) != 401:  # without a port
-        return remedies.either(remedies.port_mapping(facts), remedies.VALIDATE_NO_HOST)
-    found = [remedies.server_domain(config), remedies.VALIDATE_NO_HOST]
+    others = [remedies.VALIDATE_NO_HOST]
+    if {"Server", "Via"} & ask(config).headers.keys():
+        others.insert(0, remedies.HOST_OF_A_PROXY)
+    port = remedies.port_mapping(facts)
+    if not _refuses(config, bracketed(config.qbittorrent_host)):
+        return remedies.either(port, *others)
+    names = [remedies.server_domain(config)]
     by_address = replace(config, qbittorrent_host="127.0.0.1")
-    if is_loopback(config.qbittorrent_host) and status(by_address) != 401:
-        why = "This was tried, and works. "
-        found.insert(0, remedies.for_qsticky(facts, "QBITTORRENT_HOST=127.0.0.1", why=why))
-    return remedies.either(*found)
+    if is_loopback(config.qbittorrent_host) and not _refuses(by_address):
+        names.insert(0, remedies.for_qsticky(facts, "QBITTORRENT_HOST=127.0.0.1", why=_TRIED))
+    if not _port_is_refused(config):
+        return remedies.either(*names, *others)
+    too = Remedy(f"And the port is refused, too. {port.text}", port.copy)
+    in_place = [Remedy(f"Or, in place of both: {one.text}", one.copy) for one in others]
+    return (*remedies.either(*names), too, *in_place)
 
 
-def _is_webui(config: Config) -> bool:
+def _refuses(config: Config, host: str | None = None) -> bool:
+    return words.is_unauthorized(ask(config, host))
+
+
+def _port_is_refused(config: Config) -> bool:
+    """Whether the port is refused as well as the name: by the address, where that is taken."""
     try:
-        return status(config) in (200, 401, 403)
-    except ServiceError:
+        found = socket.getaddrinfo(config.qbittorrent_host, None, type=socket.SOCK_STREAM)
+    except OSError:
         return False
+    address = bracketed(str(found[0][4][0]))
+    refused = _refuses(config, f"{address}:{config.qbittorrent_port}")
+    return refused and not _refuses(config, address)

@@ -17,7 +17,7 @@ from qsticky.check.findings import Finding, Verdict
 from qsticky.check.place import Place
 from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
-from qsticky.kernel.netlink import Interface, Listener, PortSockets
+from qsticky.kernel.netlink import Connection, Interface, Listener, PortSockets
 from tests.fakes import FakeClock
 from tests.real import free_port
 
@@ -25,24 +25,34 @@ PORT = 51500
 KEY = "a-key"
 PAGE = Path(__file__).parents[3] / "docs" / "check.md"
 TUN0 = Interface("tun0", 7, up=True, addresses=(ip_address("10.2.0.2"),))
-ANYBODY = Listener(ip_address("0.0.0.0"), PORT, 0)
+LISTENER = Listener(ip_address("10.2.0.2"), PORT, 0)
+
+PEER = Connection(ip_address("10.2.0.2"), ip_address("198.51.100.9"), 6881, established=True)
 
 
 class Kernel:
-    """The kernel's part: one interface, and who listens at each look."""
+    """The kernel's part: one interface, and who listens at each look; `refuses` to say it."""
 
     def __init__(self) -> None:
         self.there: Interface | None = TUN0
-        self.looks: list[list[Listener]] = [[ANYBODY]]
+        self.looks: list[list[Listener]] = [[LISTENER]]
+        self.came_in: list[Connection] = []
+        self.refuses = False
 
     def interface(self, name: str) -> Interface | None:
         """The interface, if it has that name."""
+        if self.refuses:
+            raise PermissionError
         return self.there if self.there and self.there.name == name else None
 
-    def sockets(self, _: int) -> PortSockets:
-        """The next look's listeners; the last ones stay."""
+    def sockets(self, port: int) -> PortSockets:
+        """The next look's listeners, the last of which stay, and who came in."""
+        if self.refuses:
+            raise PermissionError
+        if port != PORT:  # the WebUI's
+            return PortSockets()
         listeners = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
-        return PortSockets(tuple(listeners))
+        return PortSockets(tuple(listeners), tuple(self.came_in))
 
 
 class Found:
@@ -148,7 +158,9 @@ def documented() -> set[str]:
 
 def document(**facts: object) -> dict[str, Any]:
     """A health document, as the daemon writes it."""
-    services = {"qbittorrent": {"connected": facts.pop("connected", False)}}
+    own = ("connected", "listening", "listening_by", "last_incoming_connection")
+    told = {name: facts.pop(name) for name in own if name in facts}
+    services = {"qbittorrent": {"connected": False, **told}}
     return {
         "healthy": False,
         "status": "failing",

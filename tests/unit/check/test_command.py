@@ -11,21 +11,29 @@ from pathlib import Path
 import pytest
 
 from qsticky import config, hints
-from qsticky.check import command, configuration, gluetun, listening, running_daemon, webui
+from qsticky.check import command, configuration, listening, running_daemon, webui
+from qsticky.check import gluetun as gluetun_section
 from qsticky.check.findings import Finding, Remedy, Verdict
 from qsticky.demo.gluetun_simulator import OLD_PORT_ROUTE, GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.kernel import netlink
-from tests.unit.check.conftest import KEY, PAGE, PORT, Examine, Kernel, documented
+from tests.unit.check.conftest import KEY, PAGE, PEER, PORT, Examine, Kernel, documented
 from tests.unit.check.test_findings import written
 
-SECTIONS = (configuration, gluetun, webui, listening, running_daemon)
+SECTIONS = (configuration, gluetun_section, webui, listening, running_daemon)
 BEGIN, END = "<!-- example: begin -->\n", "<!-- example: end -->\n"
 
 
 def test_where_all_holds_there_is_nothing_to_do(
-    examine: Examine, qbittorrent: QBittorrentSimulator, health_file: Path
+    examine: Examine,
+    gluetun: GluetunSimulator,
+    qbittorrent: QBittorrentSimulator,
+    kernel: Kernel,
+    health_file: Path,
 ) -> None:
+    qbittorrent.connection_status = "connected"
+    qbittorrent.external_address = gluetun.public_ip
+    kernel.came_in = [PEER]
     before = dict(qbittorrent.preferences)
     found = examine()
     assert {finding.verdict for finding in found.all} == {Verdict.OK, Verdict.SKIPPED}
@@ -56,7 +64,7 @@ def test_every_documented_check_is_one_that_it_makes() -> None:
         (running_daemon, "_bind"),
         (running_daemon, "_content"),
         (webui, "make_qbittorrent"),
-        (gluetun, "open_at_once"),
+        (gluetun_section, "open_at_once"),
     ],
 )
 def test_an_internal_error_ends_no_other_check_and_tells_no_secret(

@@ -33,6 +33,14 @@ def test_a_variable_that_is_nearly_right_is_told(examine: Examine) -> None:
     assert "set QBITTORRENT_PASS" in found["misspelt"].text
 
 
+def test_an_address_to_notify_is_told_by_its_number_and_scheme(examine: Examine) -> None:
+    found = examine(NOTIFY_URLS="json://user:hunter2@127.0.0.1:9/x ntfy://127.0.0.1/topic")
+    told = "NOTIFY_URLS has address 1 (json), address 2 (ntfy); qsticky notify sends a test"
+    assert found["notify"].text == told
+    assert "hunter2" not in repr(found.all)
+    assert "topic" not in repr(found.all)
+
+
 def test_others_that_begin_like_ours_are_told_together(examine: Examine) -> None:
     found = examine(QBITTORRENT_COLOUR="blue", GLUETUN_MOOD="calm")
     assert found["not_read"].verdict is Verdict.SKIPPED

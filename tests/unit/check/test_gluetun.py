@@ -22,17 +22,22 @@ from tests.unit.check.conftest import KEY, PORT, Examine, Kernel
 
 
 @pytest.mark.parametrize(
-    ("release", "route", "versions"),
-    [("3.40", OLD_PORT_ROUTE, "up to 3.40"), ("master", PORT_ROUTE, "3.41 and later")],
+    ("release", "route", "version"),
+    [
+        ("3.39.0", OLD_PORT_ROUTE, "v3.39.0"),
+        ("3.40", OLD_PORT_ROUTE, "v3.40.4"),
+        ("3.41", PORT_ROUTE, "v3.41.1"),
+        ("master", PORT_ROUTE, "latest"),
+    ],
 )
-def test_the_route_that_answers_tells_the_version(
-    examine: Examine, release: Any, route: str, versions: str
+def test_the_version_is_told_and_the_route_that_it_knows(
+    examine: Examine, release: Any, route: str, version: str
 ) -> None:
     with GluetunSimulator(release=release, api_key=KEY, ports=[PORT]) as other:
         found = examine(GLUETUN_PORT=other.port)
     assert found.failed == []
-    assert route in found["route"].text
-    assert versions in found["route"].text
+    assert found["version"].text == f"It is Gluetun {version}"
+    assert found["route"].text == f"{route} is permitted"
 
 
 def test_nobody_at_gluetun_s_address(examine: Examine, gluetun: GluetunSimulator) -> None:
@@ -79,14 +84,66 @@ def test_a_credential_that_nobody_asks_for_is_not_called_right(examine: Examine)
     assert examine()["credential"].text == "GLUETUN_APIKEY is accepted"
 
 
+BASIC = {"GLUETUN_USERNAME": "me", "GLUETUN_PASSWORD": "hunter2"}
+
+
 def test_basic_credentials_stay_basic(examine: Examine) -> None:
-    basic = {"GLUETUN_USERNAME": "me", "GLUETUN_PASSWORD": "hunter2"}
-    with GluetunSimulator(username="me", password="other") as other:
-        found = examine(GLUETUN_AUTH_TYPE="basic", GLUETUN_PORT=other.port, **basic)
+    with GluetunSimulator(username="me", password="hunter2", routes=[OLD_PORT_ROUTE]) as other:
+        found = examine(GLUETUN_AUTH_TYPE="basic", GLUETUN_PORT=other.port, **BASIC)
     copied = "\n".join(found.copied("route"))
     assert 'auth = "basic"' in copied
     assert 'password = "the-value-of-GLUETUN_PASSWORD"' in copied
     assert "hunter2" not in copied
+
+
+def test_a_wrong_password_of_a_role(examine: Examine) -> None:
+    with GluetunSimulator(username="me", password="other") as other:
+        found = examine(GLUETUN_AUTH_TYPE="basic", GLUETUN_PORT=other.port, **BASIC)
+    assert "GLUETUN_APIKEY" not in found["route"].text
+    assert "GLUETUN_PASSWORD=the-role-s-password" in found.copied("route")
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+def test_a_password_that_is_set_and_not_sent(examine: Examine, key: str | None) -> None:
+    with GluetunSimulator(username="me", password="hunter2", ports=[PORT]) as other:
+        there = {"GLUETUN_PORT": other.port, "GLUETUN_APIKEY": key, **BASIC}
+        found = examine(**there)
+        assert found.failed == ["route"]
+        first = found["route"].remedies[0]
+        assert first.copy == ("GLUETUN_AUTH_TYPE=basic",)
+        assert examine(**there, GLUETUN_AUTH_TYPE="basic").failed == []
+
+
+def test_a_version_that_is_known_is_advised_its_one_route(examine: Examine) -> None:
+    with GluetunSimulator(release="3.41.3", api_key="another") as recent:
+        told = "\n".join(examine(GLUETUN_PORT=recent.port).copied("route"))
+    assert PORT_ROUTE in told
+    assert OLD_PORT_ROUTE not in told
+
+
+def test_the_role_of_somebody_else_is_left_alone(examine: Examine) -> None:
+    # A default role for qSticky's key, and a file that gives the route to another key.
+    with GluetunSimulator(
+        api_key="another", routes=[PORT_ROUTE], default_api_key=KEY, ports=[PORT]
+    ) as shared:
+        found = examine(GLUETUN_PORT=shared.port)
+    assert found.failed == ["route"]
+    role = found["route"].remedies[0]
+    assert "beside the others, which stay as they are" in role.text
+    assert 'apikey = "the-value-of-GLUETUN_APIKEY"' in role.copy
+
+
+def test_what_a_vpn_restart_needs_is_asked_without_restarting_it(
+    examine: Examine, gluetun: GluetunSimulator
+) -> None:
+    assert "vpn_restart" not in {finding.check for finding in examine().all}
+    assert examine(GLUETUN_RESTART_AFTER=600)["vpn_restart"].verdict is Verdict.OK
+    assert gluetun.outcomes == []
+    with GluetunSimulator(api_key=KEY, ports=[PORT], routes=[PORT_ROUTE]) as strict:
+        found = examine(GLUETUN_PORT=strict.port, GLUETUN_RESTART_AFTER=600)
+    assert found.failed == ["vpn_restart"]
+    routes = f'routes = ["{PORT_ROUTE}", "PUT /v1/vpn/status"]'
+    assert routes in found.copied("vpn_restart")
 
 
 def test_no_role_ever_lists_both_port_routes(examine: Examine) -> None:
@@ -101,6 +158,7 @@ def test_no_forwarded_port(examine: Examine, gluetun: GluetunSimulator) -> None:
     found = examine()
     assert found.failed == ["forwarded_port"]
     assert "VPN_PORT_FORWARDING=on" in found.copied("forwarded_port")
+    assert "FORWARDED_PORT=the-port" in found.copied("forwarded_port")
 
 
 def test_no_port_at_the_index(examine: Examine, gluetun: GluetunSimulator) -> None:
