@@ -9,6 +9,7 @@ from qsticky.clock import Clock, SystemClock
 from qsticky.services.gluetun import Gluetun, gluetun_service
 from qsticky.services.gluetun_roles import Credential, Sent
 from qsticky.services.http import HttpClient, unobserved
+from qsticky.services.port_check import PortCheck
 from qsticky.services.port_file import PortFile
 from qsticky.services.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
 from qsticky.sync.synchronizer import Options, Synchronizer
@@ -44,6 +45,7 @@ def make_synchronizer(
     kernel: Kernel,
     clock: Clock,
     stopping: threading.Event | None = None,
+    port_check: PortCheck | None = None,
     **options: Any,
 ) -> Synchronizer:
     """Make a synchronizer of both clients, with these `Options`, all in one network if unsaid."""
@@ -55,4 +57,5 @@ def make_synchronizer(
         kernel=kernel,
         clock=clock,
         stopping=stopping or threading.Event(),
+        port_check=port_check,
     )

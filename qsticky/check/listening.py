@@ -100,7 +100,7 @@ def port_check(facts: Facts) -> Iterator[Finding]:
             "judge that",
         )
         return
-    whom = urlsplit(url.format(port=1)).hostname
+    whom = urlsplit(url).hostname
     yield SECTION.ok(
         check,
         f"PORT_CHECK_URL has qSticky tell {whom} the forwarded port and, by asking, the VPN's "

@@ -139,7 +139,7 @@ class WebUI:
             self.sockets_may_differ += had_session
             raise _NoSessionError
         if answer.status in (401, 403):
-            raise self.http.error(ErrorKind.INVALID_RESPONSE, words.foreign(answer))
+            raise self._foreign(answer)
         if not answer.ok:
             raise self.http.error(ErrorKind.HTTP_STATUS, f"answered {answer.status}")
         self._keep_session(answer)
@@ -188,13 +188,20 @@ class WebUI:
                 f"{self.http.service.where} {_BANNED}",
             )
         if answer.status in (401, 403):
-            raise self.http.error(ErrorKind.INVALID_RESPONSE, words.foreign(answer))
+            raise self._foreign(answer)
         if not answer.ok:
             problem = f"answered {answer.status} to a login"
             raise self.http.error(ErrorKind.HTTP_STATUS, problem)
         if verdict is not words.LoginVerdict.ACCEPTED:
             problem = "answered a login with another page"
             raise self.http.error(ErrorKind.INVALID_RESPONSE, problem)
+
+    def _foreign(self, answer: Response) -> ServiceError:
+        return ServiceError(
+            self.http.service.invalid_response,
+            ErrorKind.INVALID_RESPONSE,
+            f"{self.http.service.where} {words.foreign(answer)}",
+        )
 
     def _unauthorized(self, problem: str) -> ServiceError:
         return ServiceError(

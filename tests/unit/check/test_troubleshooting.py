@@ -14,16 +14,19 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
-from qsticky import config
+from qsticky import config, hints
 from qsticky.demo.gluetun_simulator import OLD_PORT_ROUTE, GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
-from qsticky.demo.simulator import Answer, Disconnect, Hang
-from qsticky.errors import Reason, SyncError
+from qsticky.demo.simulator import Answer, Disconnect, Hang, Request, Response
+from qsticky.errors import ConfigurationError, Reason, SyncError
 from qsticky.kernel.netlink import Interface, Listener, PortSockets
 from qsticky.services.factory import make_gluetun, make_qbittorrent
+from qsticky.services.port_check import PortCheck, PortVerdict
 from qsticky.services.qbittorrent import LoginLimit
 from qsticky.sync.report import Trigger
 from qsticky.sync.synchronizer import Synchronizer
@@ -37,6 +40,28 @@ TIMEOUT = "1.5"
 KEY = "a-long-random-key"
 BASIC = {"GLUETUN_USERNAME": "me", "GLUETUN_PASSWORD": "wrong"}
 TUN0 = Interface("tun0", 7, up=True, addresses=(IPv4Address("10.2.0.2"),))
+
+
+class InFront(QBittorrentSimulator):
+    """What a proxy in front of qBittorrent answers, whatever is asked."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__(listen_port=51500)
+        self._refusal_of_the_proxy = answer
+
+    def answer(self, request: Request) -> Response:  # noqa: ARG002 - whatever it is
+        """Answer for the proxy."""
+        return self._refusal_of_the_proxy
+
+
+class Mapped(QBittorrentSimulator):
+    """A WebUI that is reached by another port than its own."""
+
+    def answer(self, request: Request) -> Response:
+        """Refuse a Host header with a port, as that is another one."""
+        if request.headers.get("Host", "").endswith(f":{self.port}"):
+            return Response(401, b"Unauthorized", "text/plain")
+        return super().answer(request)
 
 
 @dataclass
@@ -54,6 +79,8 @@ class Stage:
     variables: dict[str, str] = field(default_factory=dict)
     tun0: Interface | None = None
     listening: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+    verdict: PortVerdict = field(default_factory=PortVerdict)
     synchronizer: Synchronizer | None = None
     cleanup: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -84,6 +111,8 @@ class Stage:
                 **self.variables,
             }
             settings = config.load(environment, self.folder)
+            outside = mock.create_autospec(PortCheck, instance=True)
+            outside.verdict.return_value = self.verdict
             self.synchronizer = make_synchronizer(
                 make_gluetun(settings, lambda _: None),
                 make_qbittorrent(settings, lambda _: None, LoginLimit(self.clock)),
@@ -93,6 +122,8 @@ class Stage:
                 port_index=settings.gluetun_port_index,
                 port_grace=settings.port_grace,
                 rebind=settings.qbittorrent_rebind,
+                port_check=outside,
+                **self.options,
             )
         return self.synchronizer.sync([Trigger.INTERVAL]).problem
 
@@ -103,6 +134,9 @@ class Stage:
             if given in self.variables:
                 ports[int(self.variables[given])] = "8000" if given[0] == "G" else "8080"
         for actual, usual in ports.items():
+            sentence = sentence.replace(f"localhost:{actual}", f"localhost:{usual}")
+            sentence = sentence.replace(f"port {actual} ", f"port {usual} ")
+            sentence = sentence.replace(f"{actual}:{actual}", f"{usual}:{usual}")
             sentence = sentence.replace(f"127.0.0.1:{actual}", f"localhost:{usual}")
             sentence = sentence.replace(f"nowhere.invalid:{actual}", f"gluten:{usual}")
         return sentence.replace(f"{TIMEOUT} s", "10 s")
@@ -333,10 +367,25 @@ def _(stage: Stage) -> SyncError | None:
     return stage.sync()
 
 
-@symptom("A port is mapped, or the WebUI doesn't know its name", Reason.QBITTORRENT_UNAUTHORIZED)
+@symptom("The WebUI doesn't know the name that it is reached by", Reason.QBITTORRENT_UNAUTHORIZED)
 def _(stage: Stage) -> SyncError | None:
     stage.qbittorrent.server_domains = "qbittorrent.example"
     stage.qbittorrent.fault = Answer(status=401, body="Unauthorized", content_type="text/plain")
+    stage.start()
+    return stage.sync()
+
+
+@symptom("The WebUI takes 127.0.0.1, and not localhost", Reason.QBITTORRENT_UNAUTHORIZED)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent.server_domains = "qbittorrent.example"
+    stage.variables["QBITTORRENT_HOST"] = "localhost"
+    stage.start()
+    return stage.sync()
+
+
+@symptom("The WebUI's port is mapped to another one", Reason.QBITTORRENT_UNAUTHORIZED)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent = Mapped(listen_port=51500)
     stage.start()
     return stage.sync()
 
@@ -352,6 +401,36 @@ def _(stage: Stage) -> SyncError | None:
 def _(stage: Stage) -> SyncError | None:
     stage.qbittorrent.fault = Answer(body="<h1>Log in</h1>")
     stage.start()
+    return stage.sync()
+
+
+@symptom("A reverse proxy in front has a login of its own", Reason.QBITTORRENT_INVALID_RESPONSE)
+def _(stage: Stage) -> SyncError | None:
+    challenge = {"WWW-Authenticate": 'Basic realm="Members only"'}
+    stage.qbittorrent = InFront(Response(401, b"<h1>Log in</h1>", "text/html", challenge))
+    stage.start()
+    return stage.sync()
+
+
+@symptom("An allow-list or a web firewall is in front", Reason.QBITTORRENT_INVALID_RESPONSE)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent = InFront(Response(403, b"<h1>403 Forbidden</h1>", "text/html"))
+    stage.start()
+    return stage.sync()
+
+
+@symptom("A page to sign in is in front, for all apps", Reason.QBITTORRENT_INVALID_RESPONSE)
+def _(stage: Stage) -> SyncError | None:
+    elsewhere = {"Location": "https://login.example/"}
+    stage.qbittorrent = InFront(Response(302, headers=elsewhere))
+    stage.start()
+    return stage.sync()
+
+
+@symptom("QBITTORRENT_PORT is Gluetun's", Reason.QBITTORRENT_INVALID_RESPONSE)
+def _(stage: Stage) -> SyncError | None:
+    stage.start()
+    stage.variables["QBITTORRENT_PORT"] = str(stage.gluetun.port)
     return stage.sync()
 
 
@@ -399,6 +478,65 @@ def _(stage: Stage) -> SyncError | None:
         problem = stage.sync()
         stage.clock.advance(2)
     return problem
+
+
+@symptom("Peer connections go through a proxy", Reason.NOT_LISTENING)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent.preferences |= {"proxy_type": "SOCKS5", "proxy_peer_connections": True}
+    stage.start()
+    return stage.sync()
+
+
+@symptom("It is bound to lo, as Gluetun's down command leaves it", Reason.NOT_LISTENING)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent.preferences["current_network_interface"] = "lo"
+    stage.start()
+    return stage.sync()
+
+
+@symptom("It is bound to another interface than the VPN's", Reason.NOT_LISTENING)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent.preferences["current_network_interface"] = "eth0"
+    stage.tun0 = TUN0
+    stage.start()
+    return stage.sync()
+
+
+@symptom("It is bound to an interface that isn't there", Reason.NOT_LISTENING)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent.preferences["current_network_interface"] = "wg0"
+    stage.start()
+    return stage.sync()
+
+
+@symptom("It is bound to an address that isn't the VPN's", Reason.NOT_LISTENING)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent.preferences["current_interface_address"] = "::"
+    stage.tun0 = TUN0
+    stage.start()
+    return stage.sync()
+
+
+@symptom("The forwarded port is the WebUI's own", Reason.NOT_LISTENING)
+def _(stage: Stage) -> SyncError | None:
+    stage.start()
+    stage.qbittorrent.preferences["web_ui_port"] = 51500
+    return stage.sync()
+
+
+@symptom("The forwarded port is METRICS_PORT", Reason.NOT_LISTENING)
+def _(stage: Stage) -> SyncError | None:
+    stage.options["metrics_port"] = 51500
+    stage.start()
+    return stage.sync()
+
+
+@symptom("The outside says that the port is closed", Reason.PORT_CLOSED)
+def _(stage: Stage) -> SyncError | None:
+    stage.tun0 = TUN0
+    stage.verdict = PortVerdict(reachable=False, checked_at=0.0, closed_in_a_row=3)
+    stage.start()
+    return stage.sync()
 
 
 @symptom("The VPN is down", Reason.NOT_LISTENING)
@@ -485,3 +623,70 @@ def test_the_page_has_the_sentences_of_the_code(
         PAGE.write_text(before + BEGIN + table + END + after)
         written = table
     assert written == table, "the sentences have changed: `make docs` writes the page anew"
+
+
+CONFIGURED = ("<!-- configured: begin -->\n", "<!-- configured: end -->\n")
+WORKS: dict[str, str] = {"GLUETUN_APIKEY": KEY}
+SETTINGS: dict[str, dict[str, str]] = {
+    "The variables of another tool": {
+        "QBITTORRENT_SERVER": "qbittorrent",
+        "QBITTORRENT_URL": "http://qbittorrent:8080",
+        "QBITTORRENT_WEBUI_PORT": "8080",
+        "GLUETUN_URL": "http://gluetun:8000",
+        "GLUETUN_CONTROL_PORT": "8000",
+    },
+    "A misspelt variable": {"QBITTORENT_HOST": "qbittorrent"},
+    "A link of Kubernetes' or Docker's": {"QBITTORRENT_PORT": "tcp://10.43.1.2:8080"},
+    "A URL for a host": {"QBITTORRENT_HOST": "http://qbittorrent:8080"},
+    "A folder that Docker made of a secret's file": {"QBITTORRENT_PASS_FILE": "{folder}/a-folder"},
+    "A folder that Docker made of the port file": {"GLUETUN_PORT_FILE": "{folder}/a-folder"},
+    "A password where its file is meant": {"QBITTORRENT_PASS_FILE": "adminadmin"},
+    "Quotes that Compose kept": {"QBITTORRENT_PASS": "'adminadmin'"},
+    "A blank at the end of a secret": {"QBITTORRENT_PASS": "adminadmin "},
+    "A key that Compose took for a variable": {"GLUETUN_APIKEY": ""},
+    "A password without GLUETUN_AUTH_TYPE": {
+        "GLUETUN_APIKEY": "",
+        "GLUETUN_USERNAME": "qsticky",
+        "GLUETUN_PASSWORD": "a-password",
+    },
+    "An empty file for a password of the metrics": {
+        "METRICS_USERNAME": "prometheus",
+        "METRICS_PASSWORD_FILE": "{folder}/empty",
+    },
+    "A fixed port, and a restart of the VPN": {
+        "FORWARDED_PORT": "51500",
+        "GLUETUN_RESTART_AFTER": "600",
+    },
+    "An address to notify that nobody knows": {"NOTIFY_URLS": "discrod://a/b"},
+}
+
+
+def told_of(variables: dict[str, str], folder: Path) -> tuple[str, list[str]]:
+    """Return what becomes of the start with these variables, and each sentence that it tells."""
+    environ = {
+        name: value.replace("{folder}", str(folder)) for name, value in (WORKS | variables).items()
+    }
+    try:
+        loaded = config.load(environ, folder / "secrets")
+    except ConfigurationError as error:
+        return "it ends with exit code 2", error.mistakes
+    return "it runs, with a warning", [*hints.misnamed(loaded), *hints.advice(loaded)]
+
+
+def test_the_page_has_what_is_told_of_a_configuration(tmp_path: Path) -> None:
+    (tmp_path / "a-folder").mkdir()
+    (tmp_path / "empty").touch()
+    rows = ["| what is set | what it does | what it tells |", "| --- | --- | --- |"]
+    for title, variables in SETTINGS.items():
+        does, told = told_of(variables, tmp_path)
+        assert told, title
+        text = "<br>".join(told).replace(str(tmp_path), "/run/secrets").replace("|", "\\|")
+        rows.append(f"| {title} | {does} | {text} |")
+    table = "\n".join(rows) + "\n"
+    begin, end = CONFIGURED
+    before, _, rest = PAGE.read_text().partition(begin)
+    written, _, after = rest.partition(end)
+    if os.environ.get("WRITE_DOCS"):
+        PAGE.write_text(before + begin + table + end + after)
+        written = table
+    assert written == table, "what is told has changed: `make docs` writes the page anew"
