@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Those of `qsticky.demo.scenarios`, which the daemon need not import.
 SCENARIOS = (
-    *("outage", "gluetun-outage", "wrong-password", "ban", "vpn-restart"),
+    *("outage", "gluetun-outage", "wrong-password", "ban", "vpn-restart", "no-peers"),
     *("no-port", "rejected", "not-listening", "flapping"),
 )
 

@@ -1,6 +1,8 @@
 """The real daemon between a simulated Gluetun and qBittorrent: a first look, and bad days."""
 
 import logging
+import shutil
+import sys
 import tempfile
 import textwrap
 import threading
@@ -8,15 +10,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from qsticky import config
-from qsticky.config import Config
+from qsticky.config import Config, LogFormat
 from qsticky.daemon import Daemon
 from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.kernel_simulator import VPN_INTERFACE
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.demo.scenarios import FOLLOWING, SCENARIOS, Act, Scenario, Stage
 
 API_KEY = "demonstration"
 _OURS = ("GLUETUN_", "QBITTORRENT_", "VPN_", "FORWARDED_PORT")
-_QUICK = {"CHECK_INTERVAL": "10", "PORT_GRACE": "30"}
+_QUICK = {"CHECK_INTERVAL": "3", "PORT_GRACE": "30"}
+_WIDTH = 80
+REMIND_EVERY = 60.0
+_BAD_DAYS = (
+    "Bad days to play instead, as in make demo SCENARIO=outage, which is\n"
+    "qsticky demo --scenario outage:"
+)
 
 
 def main(scenario: str | None, minutes: float, environ: Mapping[str, str]) -> int:
@@ -32,17 +41,21 @@ def main(scenario: str | None, minutes: float, environ: Mapping[str, str]) -> in
     ):
         stage = Stage(gluetun, qbittorrent, Path(folder, "forwarded_port"), Path(folder, "pass"))
         stage.set_up()
+        qbittorrent.reached = stage.kernel.somebody_came
         defaults = {
             "HEALTH_FILE": f"{folder}/status.json",
             "METRICS_ADDRESS": "127.0.0.1",
             "LOG_FORMAT": "text",
-            **(_QUICK if scenario else {}),
+            **_QUICK,
         }
         own = {name: value for name, value in environ.items() if not name.startswith(_OURS)}
         settings = config.load({**defaults, **own, **variables(stage)})
-        play = Play(SCENARIOS[scenario] if scenario else FOLLOWING, minutes * 60, stage)
+        chosen = SCENARIOS[scenario] if scenario else FOLLOWING
+        play = Play(chosen, minutes * 60, stage, f"The page is at {settings.metrics_url}/")
         print(play.programme(), _where_to_look(settings), sep="\n", flush=True)
-        daemon = Daemon(settings)
+        daemon = Daemon(settings, kernel=stage.kernel)
+        if sys.stdout.isatty() and settings.log_format is LogFormat.TEXT:
+            _fit_the_terminal()
         play.start()
         try:
             return daemon.run()
@@ -61,22 +74,25 @@ def variables(stage: Stage) -> Mapping[str, str]:
         "QBITTORRENT_PORT": str(stage.qbittorrent.port),
         "QBITTORRENT_USER": stage.qbittorrent.username,
         "QBITTORRENT_PASS_FILE": str(stage.password_file),
-        "VPN_INTERFACE": "demo",  # none of that name: a real one would be looked at
+        "VPN_INTERFACE": VPN_INTERFACE,
     }
 
 
 class Play:
     """Plays a scenario on a stage, on a thread of its own, and says in the log what it does.
 
-    `trouble` is how many seconds an act without a duration lasts.
+    `trouble` is how many seconds an act without a duration lasts; `reminder` is said each minute.
     """
 
-    def __init__(self, scenario: Scenario, trouble: float, stage: Stage) -> None:
+    def __init__(self, scenario: Scenario, trouble: float, stage: Stage, reminder: str) -> None:
         self._scenario = scenario
         self._trouble = trouble
         self._stage = stage
+        self._reminder = reminder
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="demo")
+        self._threads = [
+            threading.Thread(target=run, name="demo") for run in (self._run, self._remind)
+        ]
         self._logger = logging.getLogger("demo")
         self._logger.setLevel(logging.INFO)
 
@@ -84,15 +100,8 @@ class Play:
         """Say what will happen when, and what shows it."""
         scenario = self._scenario
         if len(scenario.acts) == 1:
-            names = textwrap.fill(
-                ", ".join(SCENARIOS),
-                width=78,
-                initial_indent="  ",
-                subsequent_indent="  ",
-                break_on_hyphens=False,
-            )
-            bad_days = f"Bad days to play instead, with --scenario NAME:\n\n{names}\n"
-            return f"{scenario.summary}\n\n{bad_days}"
+            names = _filled(", ".join(SCENARIOS), "  ", "  ")
+            return f"{scenario.summary}\n\n{_BAD_DAYS}\n\n{names}\n"
         lines, begins = [scenario.summary, ""], 0.0
         for act in scenario.acts:
             lines.append(f"  {_clock(begins):>6}  {act.sentence}")
@@ -105,18 +114,24 @@ class Play:
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """End, also in the middle of an act."""
         self._ended.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
         while not self._ended.is_set():
             for number, act in enumerate(self._scenario.acts, 1):
                 self._announce(number, act)
                 self._perform(act)
+
+    def _remind(self) -> None:
+        while not self._ended.wait(REMIND_EVERY):
+            self._logger.info(self._reminder)
 
     def _announce(self, number: int, act: Act) -> None:
         acts = len(self._scenario.acts)
@@ -136,6 +151,38 @@ class Play:
         return self._trouble if act.seconds is None else act.seconds
 
 
+class TerminalLines(logging.Formatter):
+    """Another one's lines, broken between words: a terminal would break addresses."""
+
+    def __init__(self, lines: logging.Formatter) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format it, with the rest of a line that was broken indented below it."""
+        width = shutil.get_terminal_size((_WIDTH, 24)).columns
+        whole = self._lines.format(record).splitlines()
+        return "\n".join(_filled(line, "", "    ", width) for line in whole)
+
+
+def _fit_the_terminal() -> None:
+    for handler in logging.getLogger().handlers:
+        if handler.formatter:
+            handler.setFormatter(TerminalLines(handler.formatter))
+
+
+def _filled(text: str, first: str, others: str, width: int = _WIDTH) -> str:
+    """Break a text into lines, between words only."""
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def _clock(seconds: float) -> str:
     return f"{seconds // 60:.0f}:{seconds % 60:02.0f}"
 
@@ -144,7 +191,7 @@ def _where_to_look(settings: Config) -> str:
     return (
         "While it runs, look at\n\n"
         f"  the page         {settings.metrics_url}/\n"
-        f"  the metrics      {settings.metrics_url}/metrics, where a Prometheus can scrape them\n"
+        f"  the metrics      {settings.metrics_url}/metrics, for a Prometheus\n"
         f"  the health file  {settings.health_file}\n\n"
         "Ctrl-C ends it. This is its log:\n"
     )

@@ -26,7 +26,9 @@ class QBittorrentSimulator(Simulator):
     set at any time, and so may ``external_address``, where peers last saw it. Opening the sockets
     is logged for each address; ``busy`` maps a port to those on which another program has it.
     ``history`` is every listening port since the start, one for each time the sockets were
-    re-opened. ``deaf`` makes it take preferences without keeping them.
+    re-opened; ``openings`` counts all, and ``opened_at`` is the last one's monotonic time.
+    ``reached`` tells whether a peer came in since, which ends being firewalled. ``deaf`` makes it
+    take preferences without keeping them.
     """
 
     idle_timeout = 8.0
@@ -81,6 +83,9 @@ class QBittorrentSimulator(Simulator):
         self.busy: dict[int, Collection[str]] = {}
         self.deaf = False
         self.history: list[int] = []
+        self.openings = 0
+        self.opened_at = 0.0
+        self.reached: Callable[[], bool] = lambda: False
         self.failed_logins = 0
         self._last_refusal = 0.0
         self.log: list[dict[str, object]] = []
@@ -251,6 +256,7 @@ class QBittorrentSimulator(Simulator):
 
     def _open_sockets(self) -> None:
         """Log for each address that it is bound to whether it could listen, TCP first."""
+        self.openings, self.opened_at = self.openings + 1, time.monotonic()
         port = self.listen_port
         if not 0 <= port <= 65535:
             self._cannot_listen("0.0.0.0", 0, "invalid port")
@@ -279,8 +285,9 @@ class QBittorrentSimulator(Simulator):
         ]
 
     def _transfer_info(self) -> dict[str, object]:
+        reached = self.connection_status == "firewalled" and self.reached()
         told: dict[str, object] = {
-            "connection_status": self.connection_status,
+            "connection_status": "connected" if reached else self.connection_status,
             "dht_nodes": self.dht_nodes,
         }
         if self.release not in ("4.5", "4.6"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qsticky.demo.gluetun_simulator import GluetunSimulator
+from qsticky.demo.kernel_simulator import KernelSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.errors import Reason
 
@@ -17,13 +18,17 @@ RECOVERY = 60.0
 
 @dataclass
 class Stage:
-    """Both simulators and the files between them and qSticky; `port` is what Gluetun forwards."""
+    """What is simulated, and the files between it and qSticky; `port` is what Gluetun forwards."""
 
     gluetun: GluetunSimulator
     qbittorrent: QBittorrentSimulator
     port_file: Path
     password_file: Path
     port: int = field(default_factory=lambda: random.randint(20000, 60000))
+    kernel: KernelSimulator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kernel = KernelSimulator(self.qbittorrent)
 
     def set_up(self) -> None:
         """Have everything as it should be, before qSticky starts."""
@@ -113,9 +118,23 @@ def _tell_password(stage: Stage) -> None:
     stage.password_file.write_text(stage.qbittorrent.password)
 
 
-def _restart_vpn(stage: Stage) -> None:
+def _stop_vpn(stage: Stage) -> None:
     stage.close_port()
+    stage.kernel.stop_vpn()
     stage.qbittorrent.connection_status = "disconnected"
+
+
+def _start_vpn(stage: Stage) -> None:
+    stage.kernel.start_vpn()
+    stage.open_port()
+
+
+def _keep_peers_out(stage: Stage) -> None:
+    stage.kernel.peers_come = False
+
+
+def _let_peers_in(stage: Stage) -> None:
+    stage.kernel.peers_come = True
 
 
 def _reject_port(stage: Stage) -> None:
@@ -138,21 +157,21 @@ def _free_port_and_stop_qbittorrent(stage: Stage) -> None:
     stage.qbittorrent.stop()
 
 
-_ALL_IS_WELL = Act("All is well", _calm, CALM)
+_ALL_WORKS = Act("All works", _calm, CALM)
 
 FOLLOWING = Scenario(
-    "A simulated Gluetun changes its forwarded port every 5 seconds, and qSticky has a\n"
-    "simulated qBittorrent follow it.",
-    (Act("Gluetun changes its port", Stage.change_port, seconds=math.inf, every=5.0),),
+    "A simulated Gluetun changes its forwarded port every 10 seconds, and qSticky has\n"
+    "a simulated qBittorrent follow it. Its peers and the VPN are simulated, too.",
+    (Act("Gluetun changes its port", Stage.change_port, seconds=math.inf, every=10.0),),
     reason=None,
     shown_by=("qsticky_port_changes_total", "qsticky_last_port_change_timestamp_seconds"),
 )
 
 SCENARIOS: Mapping[str, Scenario] = {
     "outage": Scenario(
-        "qBittorrent is gone for a while.",
+        "qBittorrent is down for a while.",
         (
-            _ALL_IS_WELL,
+            _ALL_WORKS,
             Act("qBittorrent ends: connections to its WebUI are refused", _stop_qbittorrent),
             Act("qBittorrent is started again", _start_qbittorrent, RECOVERY),
         ),
@@ -160,9 +179,9 @@ SCENARIOS: Mapping[str, Scenario] = {
         ("qsticky_qbittorrent_up", "qsticky_healthy", "qsticky_in_sync"),
     ),
     "gluetun-outage": Scenario(
-        "Gluetun's control server is gone; for a while the port file serves in its place.",
+        "Gluetun's control server is down; for a while the port file serves in its place.",
         (
-            _ALL_IS_WELL,
+            _ALL_WORKS,
             Act("Gluetun's control server ends, its port file stays", _stop_gluetun, CALM),
             Act("The port file is emptied too", _empty_port_file),
             Act("Gluetun is back, with the same port", _start_gluetun, RECOVERY),
@@ -173,7 +192,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "wrong-password": Scenario(
         "Somebody changes qBittorrent's password, and doesn't tell qSticky.",
         (
-            _ALL_IS_WELL,
+            _ALL_WORKS,
             Act("qBittorrent's password is changed, and its sessions end", _change_password),
             Act("The new password is in QBITTORRENT_PASS_FILE", _tell_password, RECOVERY),
         ),
@@ -183,7 +202,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "ban": Scenario(
         "Another program's wrong password has qBittorrent ban their common address.",
         (
-            _ALL_IS_WELL,
+            _ALL_WORKS,
             Act("qBittorrent bans the address that both have, and its sessions end", _ban),
             Act("qBittorrent is restarted, which lifts the ban", _stop_qbittorrent, RESTART),
             Act("qBittorrent is back", _start_qbittorrent, RECOVERY),
@@ -194,17 +213,27 @@ SCENARIOS: Mapping[str, Scenario] = {
     "vpn-restart": Scenario(
         "The VPN restarts and gets the same port, and qBittorrent has lost its socket.",
         (
-            _ALL_IS_WELL,
-            Act("The VPN goes down: no port, and no socket on it any more", _restart_vpn, 20.0),
-            Act("The VPN is back with the same port", Stage.open_port, RECOVERY),
+            _ALL_WORKS,
+            Act("The VPN goes down: no port, and no interface any more", _stop_vpn, 20.0),
+            Act("The VPN is back with the same port", _start_vpn, RECOVERY),
         ),
         None,
         ("qsticky_forwarded_port_losses_total", "qsticky_rebinds_total"),
     ),
+    "no-peers": Scenario(
+        "The VPN's provider stops forwarding the port, and says nothing of it.",
+        (
+            _ALL_WORKS,
+            Act("No peer comes in any more, though all looks right", _keep_peers_out),
+            Act("The provider forwards the port again", _let_peers_in, RECOVERY),
+        ),
+        None,
+        ("qsticky_incoming_connections",),
+    ),
     "no-port": Scenario(
         "The VPN runs, and its provider forwards no port for long.",
         (
-            _ALL_IS_WELL,
+            _ALL_WORKS,
             Act("Gluetun has no forwarded port any more", Stage.close_port),
             Act("Gluetun has another port", Stage.change_port, RECOVERY),
         ),
@@ -214,7 +243,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "rejected": Scenario(
         "qBittorrent takes a new port and doesn't keep it: another program sets it too.",
         (
-            _ALL_IS_WELL,
+            _ALL_WORKS,
             Act("Gluetun has another port, which qBittorrent doesn't keep", _reject_port),
             Act("qBittorrent keeps what it is told", _accept_port, RECOVERY),
         ),
@@ -224,7 +253,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "not-listening": Scenario(
         "qBittorrent shows the right port, and another program listens on it.",
         (
-            _ALL_IS_WELL,
+            _ALL_WORKS,
             Act("Gluetun has another port, which another program uses", _occupy_next_port),
             Act(
                 "The other program ends, and qBittorrent is restarted",
@@ -239,7 +268,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "flapping": Scenario(
         "The VPN can't hold its port: every 15 seconds it has another one.",
         (
-            _ALL_IS_WELL,
+            _ALL_WORKS,
             Act("Gluetun changes its port, and will every 15 s", Stage.change_port, every=15.0),
             Act("Gluetun holds its port", _calm, RECOVERY),
         ),

@@ -100,7 +100,7 @@ class Simulator(ABC):
     A context manager. ``requests`` lists what came in, as ``"GET /path"``, in order, and
     ``accepted`` counts the connections that it came by; ``fault``
     may be set and cleared at any time, from any thread. Stopped, it refuses connections;
-    started again, it serves on the same port.
+    started again, it serves on the same port; ``runs`` counts that.
     """
 
     idle_timeout: float | None = None
@@ -110,6 +110,7 @@ class Simulator(ABC):
         self.port = port
         self.requests: list[str] = []
         self.accepted = 0
+        self.runs = 0
         self.tls_context = tls_context
         self._fault: Fault | None = None
         self._server: _Server | None = None
@@ -121,6 +122,11 @@ class Simulator(ABC):
         scheme = "https" if self.tls_context else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{scheme}://{host}:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether it serves now."""
+        return self._server is not None
 
     @property
     def fault(self) -> Fault | None:
@@ -142,6 +148,7 @@ class Simulator(ABC):
         """Listen; raises OSError when the port is taken."""
         if self._server is not None:
             return
+        self.runs += 1
         self._server = _Server(self)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()

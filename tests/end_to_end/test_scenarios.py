@@ -3,35 +3,62 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qsticky.demo import player as demo
-from qsticky.demo.gluetun_simulator import GluetunSimulator
-from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
-from qsticky.demo.scenarios import SCENARIOS, Scenario, Stage
+from qsticky.demo.scenarios import SCENARIOS, Scenario
 from tests.end_to_end.command import BOUND, QSticky
 from tests.real import wait_until
 
+ROOT = Path(__file__).parents[2]
 QUICK = {"CHECK_INTERVAL": 1, "PORT_GRACE": 1, "REQUEST_TIMEOUT": 5}
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with (
-        GluetunSimulator(api_key=demo.API_KEY) as gluetun,
-        QBittorrentSimulator() as qbittorrent,
-    ):
-        stage = Stage(gluetun, qbittorrent, tmp_path / "forwarded_port", tmp_path / "pass")
-        # Evidence that the VPN came back just after a change of the port is taken for its own.
-        qbittorrent.listen_port = stage.port
-        stage.set_up()
-        yield stage
+class Staged(QSticky):
+    """The daemon of a demonstration, whose acts are played when the test says so."""
+
+    def __init__(self, folder: Path, scenario: str) -> None:
+        super().__init__(folder, {**QUICK, "PYTHONPATH": ROOT})
+        self._scenario = scenario
+
+    def start(self) -> None:
+        """Start it; it need not be up yet when this returns."""
+        command = [sys.executable, "-m", "tests.end_to_end.staged", self._scenario]
+        with self._open("stdout") as stdout, self._open("stderr") as stderr:
+            self._process = subprocess.Popen(
+                [*command, self.folder],
+                env=self.environment,
+                cwd=self.folder,
+                stdin=subprocess.PIPE,
+                stdout=stdout,
+                stderr=stderr,
+                bufsize=0,
+            )
+
+    def stop(self, received: signal.Signals = signal.SIGTERM, timeout: float = BOUND) -> int:
+        """Send it a signal, and return its exit code."""
+        with self._running():
+            return super().stop(received, timeout)
+
+    def play(self, act: int) -> None:
+        """Play an act, and return when it was."""
+        played, line = self.folder / "played", f"{act}\n"
+        stdin = self._running().stdin
+        assert stdin
+        stdin.write(line.encode())
+        wait_until(lambda: played.exists() and played.read_text() == line, BOUND, "an act")
+
+    def wait_until_it_follows(self) -> None:
+        """Wait until it is in sync on the port that is forwarded now."""
+        self.wait_for_port(int((self.folder / "forwarded_port").read_text()))
 
 
 def state(qsticky: QSticky) -> tuple[Any, ...]:
@@ -60,25 +87,27 @@ def metrics(qsticky: QSticky) -> Mapping[str, float]:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_bad_day_shows_what_it_promises_and_ends_well(
-    name: str, stage: Stage, tmp_path: Path
-) -> None:
+def test_a_bad_day_shows_what_it_promises_and_ends_well(name: str, tmp_path: Path) -> None:
     scenario = SCENARIOS[name]
-    calm, *trouble, recovery = scenario.acts
-    with QSticky(tmp_path, {**demo.variables(stage), **QUICK}) as qsticky:
-        calm.play(stage)
-        qsticky.wait_for_port(stage.port)
+    with Staged(tmp_path, name) as qsticky:
+        qsticky.wait_for("synced")
+        qsticky.play(0)
+        qsticky.wait_until_it_follows()
+        assert qsticky.metric("vpn_listener_up") == 1
+        if "qsticky_incoming_connections" in scenario.shown_by:
+            wait_until(lambda: qsticky.metric("incoming_connections") > 0, BOUND, "a peer")
         before = metrics(qsticky)
-        for act in trouble:
+        for number, act in enumerate(scenario.acts[1:-1], 1):
             seen = state(qsticky)
-            act.play(stage)
-            wait_until(partial(differs, qsticky, seen), BOUND, act.sentence)
+            qsticky.play(number)
             if act.seconds is None:
                 reached = ("failing", scenario.reason) if scenario.reason else ("synced", None)
                 qsticky.wait_for(*reached)
                 wait_until(lambda: moved(qsticky, scenario, before), BOUND, "the metrics")
-        recovery.play(stage)
-        qsticky.wait_for_port(stage.port)
+            else:
+                wait_until(partial(differs, qsticky, seen), BOUND, act.sentence)
+        qsticky.play(len(scenario.acts) - 1)
+        qsticky.wait_until_it_follows()
         assert qsticky.metric("healthy") == 1
         if not scenario.reason:
             wait_until(lambda: moved(qsticky, scenario, before), BOUND, "the metrics")
@@ -91,5 +120,5 @@ def test_the_command_says_what_it_will_play_and_begins(tmp_path: Path) -> None:
         wait_until(lambda: " - demo - " in played.stdout, BOUND, "the first act")
         assert "\n    8:00  qBittorrent is started again\n" in played.stdout
         assert f"http://127.0.0.1:{played.port}/metrics" in played.stdout
-        assert re.search(r" - demo - INFO - Act 1 of 3, for 0:30: All is well\n", played.stdout)
+        assert re.search(r" - demo - INFO - Act 1 of 3, for 0:30: All works\n", played.stdout)
         assert played.stop() == 0

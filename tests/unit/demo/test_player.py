@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from qsticky.demo import player
 from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.player import Play
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
@@ -24,15 +25,19 @@ def stage(tmp_path: Path) -> Stage:
     return Stage(GluetunSimulator(), QBittorrentSimulator(), tmp_path / "port", tmp_path / "pass")
 
 
+def play(scenario: Scenario, trouble: float, stage: Stage) -> Play:
+    return Play(scenario, trouble, stage, "The page is at http://127.0.0.1:10058/")
+
+
 def programme(name: str, trouble: float, stage: Stage) -> list[str]:
-    return Play(SCENARIOS[name], trouble, stage).programme().splitlines()
+    return play(SCENARIOS[name], trouble, stage).programme().splitlines()
 
 
 def test_it_says_before_what_will_happen_when(stage: Stage) -> None:
     assert programme("ban", 450, stage) == [
         "Another program's wrong password has qBittorrent ban their common address.",
         "",
-        "    0:00  All is well",
+        "    0:00  All works",
         "    0:30  qBittorrent bans the address that both have, and its sessions end",
         "    8:00  qBittorrent is restarted, which lifts the ban",
         "    8:15  qBittorrent is back",
@@ -51,8 +56,11 @@ def test_where_no_sync_fails_it_names_no_reason(stage: Stage) -> None:
 
 
 def test_without_a_scenario_it_names_those_that_there_are(stage: Stage) -> None:
-    told = Play(FOLLOWING, 60, stage).programme()
+    told = play(FOLLOWING, 60, stage).programme()
     assert told.startswith(f"{FOLLOWING.summary}\n")
+    assert "make demo SCENARIO=outage" in told
+    assert "qsticky demo --scenario outage" in told
+    assert all(len(line) <= 80 for line in told.splitlines())
     assert all(re.search(rf"  .*\b{name}\b", told) for name in SCENARIOS)
     assert "Act " not in told
 
@@ -66,36 +74,60 @@ def test_it_plays_the_acts_in_turn_again_and_again_and_announces_each(
         return lambda _: played.append(name)
 
     acts = (
-        Act("All is well", note("calm"), 0.01),
+        Act("All works", note("calm"), 0.01),
         Act("It breaks", note("trouble"), every=0.02),
         Act("It is mended", note("recovery"), 0.01),
     )
-    play = Play(Scenario("A day.", acts, Reason.INTERNAL, ("a", "b")), 0.05, stage)
-    play.start()
+    day = play(Scenario("A day.", acts, Reason.INTERNAL, ("a", "b")), 0.05, stage)
+    day.start()
     wait_until(lambda: len(played) >= 10, SOON, "two days")
-    play.stop()
+    day.stop()
     assert played[:10] == ["calm", *["trouble"] * 3, "recovery"] * 2
     assert [record.getMessage() for record in caplog.records][:4] == [
-        "Act 1 of 3, for 0:00: All is well",
+        "Act 1 of 3, for 0:00: All works",
         "Act 2 of 3, for 0:00: It breaks",
         "Act 3 of 3, for 0:00: It is mended",
-        "Act 1 of 3, for 0:00: All is well",
+        "Act 1 of 3, for 0:00: All works",
     ]
     assert {(record.name, record.levelno) for record in caplog.records} == {("demo", logging.INFO)}
 
 
 def test_it_ends_in_the_middle_of_an_act(stage: Stage) -> None:
-    play = Play(SCENARIOS["outage"], 60, stage)
-    play.start()
+    day = play(SCENARIOS["outage"], 60, stage)
+    day.start()
     began = time.monotonic()
-    play.stop()
+    day.stop()
     assert time.monotonic() - began < SOON
+
+
+def test_now_and_then_it_says_where_the_page_is(
+    stage: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(player, "REMIND_EVERY", 0.01)
+    day = play(FOLLOWING, 60, stage)
+    day.start()
+    told = "The page is at http://127.0.0.1:10058/"
+    wait_until(lambda: [r.getMessage() for r in caplog.records].count(told) > 1, SOON, "it")
+    day.stop()
+
+
+def test_a_log_line_is_broken_between_words_where_the_terminal_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    message = "Serving the page and metrics at http://127.0.0.1:10058"
+    record = logging.LogRecord("qSticky", logging.INFO, "", 0, message, None, None)
+    lines = logging.Formatter("2026-08-25 22:03:03,396 - %(name)s - INFO - %(message)s")
+    assert player.TerminalLines(lines).format(record).splitlines() == [
+        "2026-08-25 22:03:03,396 - qSticky - INFO - Serving the page",
+        "    and metrics at http://127.0.0.1:10058",
+    ]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_each_scenario_begins_calm_and_ends_in_time(name: str, stage: Stage) -> None:
     scenario = SCENARIOS[name]
-    assert scenario.acts[0].sentence == "All is well"
+    assert scenario.acts[0].sentence == "All works"
     assert [act.seconds for act in scenario.acts].count(None) <= 1
     assert scenario.acts[-1].seconds is not None
     assert all(len(line) <= 80 for line in programme(name, 600, stage))
