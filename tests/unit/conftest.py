@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime as dt
-import ipaddress
 import socket
 import ssl
 import threading
@@ -13,12 +12,10 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from qsticky import config
 from qsticky.services.http import Exchange
+from tests.certificates import Issued
 
 LONG = 10.0  # seconds, for what takes milliseconds
 
@@ -60,75 +57,15 @@ class Certificates:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Certificates as a strict verifier wants them, made once."""
     folder = tmp_path_factory.mktemp("certificates")
-    ca = _Issued("The CA")
-
-    def server(name: str, **options: object) -> ssl.SSLContext:
-        issued = _Issued(name, issuer=ca, **options)  # type: ignore[arg-type]
-        return issued.context(folder / f"{len(list(folder.iterdir()))}.pem")
-
+    ca = Issued()
     (folder / "ca.pem").write_bytes(ca.pem)
     return Certificates(
         ca=folder / "ca.pem",
-        right=server("127.0.0.1"),
-        wrong_name=server("192.0.2.1"),
-        expired=server("127.0.0.1", days=(-2, -1)),
-        self_signed=_Issued("127.0.0.1").context(folder / "self_signed.pem"),
+        right=Issued(issuer=ca).context(folder / "right.pem"),
+        wrong_name=Issued("192.0.2.1", issuer=ca).context(folder / "wrong_name.pem"),
+        expired=Issued(issuer=ca, age=dt.timedelta(days=2)).context(folder / "expired.pem"),
+        self_signed=Issued().context(folder / "self_signed.pem"),
     )
-
-
-class _Issued:
-    """A certificate and its key: a CA's, or for an address when it has an issuer."""
-
-    def __init__(
-        self, name: str, *, issuer: "_Issued | None" = None, days: tuple[int, int] = (-1, 1)
-    ) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        signer = issuer or self
-        start, end = (dt.datetime.now(dt.UTC) + dt.timedelta(days=day) for day in days)
-        public, signers = self._key.public_key(), signer._key.public_key()
-        is_ca = issuer is None
-        usage = x509.KeyUsage(
-            digital_signature=True,
-            key_cert_sign=is_ca,
-            crl_sign=is_ca,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            encipher_only=False,
-            decipher_only=False,
-        )
-        builder = (
-            x509.CertificateBuilder(signer._name, self._name, public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(start)
-            .not_valid_after(end)
-            .add_extension(x509.BasicConstraints(is_ca, None), True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signers), False)
-            .add_extension(usage, True)
-        )
-        if name[0].isdigit():
-            address = x509.IPAddress(ipaddress.ip_address(name))
-            builder = builder.add_extension(x509.SubjectAlternativeName([address]), False)
-        self._certificate = builder.sign(signer._key, hashes.SHA256())
-
-    @property
-    def pem(self) -> bytes:
-        return self._certificate.public_bytes(serialization.Encoding.PEM)
-
-    def context(self, path: Path) -> ssl.SSLContext:
-        """Make a server's context, for which Python wants certificate and key in a file."""
-        key = self._key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        path.write_bytes(self.pem + key)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
 
 
 class Server:
