@@ -196,26 +196,10 @@ def port_check_url(text: str) -> None:
 
 
 def notify_urls(text: str) -> None:
-    """Raise a `Mistake` for the first address that Apprise can't use, or where it is missing.
+    """Raise a `Mistake` for the first address that Apprise can't use, or where it is missing."""
+    from qsticky.notify_urls import services  # for those who set any
 
-    Apprise costs 16 MiB and is imported here only, for those who set such addresses.
-    """
-    try:
-        from apprise import Apprise
-    except ImportError:
-        raise Mistake("needs what is not installed: pip install 'qsticky[notify]'") from None
-    for number, address in enumerate(text.split(), 1):
-        if Apprise.instantiate(address) is None:
-            raise Mistake(
-                f"has an address that Apprise can't use, number {number}{_scheme(address)}: "
-                "https://appriseit.com has its services, and how their addresses are written"
-            )
-
-
-def _scheme(address: str) -> str:
-    scheme, found, _ = address.partition("://")
-    known = found and re.fullmatch(r"[a-z][a-z0-9+.-]{0,30}", scheme, re.IGNORECASE)
-    return f" ({scheme}://)" if known else ", which begins with no scheme"
+    services(text)
 
 
 # Labels of up to 63 characters, 253 in all: what the resolver refuses is not a name to look up.

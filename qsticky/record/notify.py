@@ -5,7 +5,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from qsticky.clock import Clock, SystemClock
-from qsticky.errors import ConfigurationError
 from qsticky.record import addresses, messages
 from qsticky.record.delivery import Attempt, Delivery
 from qsticky.record.messages import Message, Occasion
@@ -88,14 +87,10 @@ class Notifier:
 def main(urls: str) -> int:
     """Send a test message to the addresses of NOTIFY_URLS, and print what each made of it.
 
-    Returns the exit code: 0 when all took it, 1 when one did not, 2 for a mistake in NOTIFY_URLS.
+    Returns the exit code: 0 when all took it, 1 when one did not, 2 when there are none. Raises a
+    `Mistake` as `addresses.parse` does.
     """
-    try:
-        recipients = addresses.parse(urls)
-    except ConfigurationError as error:
-        for mistake in error.mistakes:
-            print(f"qsticky: {mistake}", file=sys.stderr)
-        return 2
+    recipients = addresses.parse(urls)
     if not recipients:
         print(
             "qsticky: NOTIFY_URLS is not set; set it to the addresses to send to, and see "
