@@ -71,7 +71,7 @@ class QSticky:
             **{name: str(value) for name, value in variables.items()},
         }
         self.headers: dict[str, str] = {}
-        self.command = qsticky_command()
+        self.command = [qsticky_command()]
         self._arguments = tuple(arguments)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -79,7 +79,7 @@ class QSticky:
         """Start it; it need not be up yet when this returns."""
         with self._open("stdout") as stdout, self._open("stderr") as stderr:
             self._process = subprocess.Popen(
-                [self.command, *self._arguments],
+                [*self.command, *self._arguments],
                 env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wanted.quick:
         plan, benches = QUICK, wanted.benches or QUICK_ONES
     if wanted.of:
-        plan = replace(plan, python=str(wanted.of.absolute() / ".venv/bin/python"))
+        plan = replace(plan, checkout=wanted.of.absolute())
         benches = [name for name in benches if name not in OF_THIS_CHECKOUT]
     machine = _machine(plan)
     figures: list[Figure] = []
@@ -73,7 +73,7 @@ def _machine(plan: Plan) -> str:
         (line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.machine(),
     )
-    name = subprocess.run([plan.command, "--version"], capture_output=True, text=True, check=True)
+    name = subprocess.run([*plan.command, "--version"], capture_output=True, text=True, check=True)
     return (
         f"{name.stdout.strip()}, Python {platform.python_version()}, {qbittorrent_name()}, "
         f"{os.cpu_count()} cores of {cpu.partition(': ')[2] or cpu}"

@@ -1,6 +1,6 @@
 """What there is no getting below, as processes of their own: `python -m tools.bench.floor`.
 
-`imports` is a bare interpreter with the run-time dependencies; it prints its resident memory.
+`imports` is a bare interpreter that imports modules by their names; it prints its resident memory.
 `exchanges` sends the requests of a steady sync with a bare requests session, at a pace, and prints
 what that cost.
 """
@@ -11,11 +11,9 @@ import sys
 import time
 
 
-def _imports() -> int:
-    import prometheus_client  # noqa: F401
-    import pythonjsonlogger  # noqa: F401
-    import requests  # noqa: F401
-
+def _imports(names: list[str]) -> int:
+    for name in names:
+        __import__(name)
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1])
 
@@ -45,6 +43,6 @@ def _exchanges(gluetun: str, qbittorrent: str, count: int, pace: float) -> tuple
 
 if __name__ == "__main__":
     if sys.argv[1] == "imports":
-        print(_imports())
+        print(_imports(sys.argv[2:]))
     else:
         print(*_exchanges(sys.argv[2], sys.argv[3], int(sys.argv[4]), float(sys.argv[5])))

@@ -19,7 +19,6 @@ from qsticky.demo.gluetun_simulator import PORT_ROUTE, PUBLIC_IP_ROUTE, GluetunS
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from tests.end_to_end.command import QSticky
 from tests.real import wait_until
-from tools.bench import floor as floor_
 from tools.bench.figures import Figure, p99
 from tools.bench.stage import Plan, Stage, stage
 from tools.chaos.soak import Soak
@@ -39,8 +38,8 @@ def memory(plan: Plan) -> Iterator[Figure]:
     """Measure the resident memory of a daemon that has nothing to do any more."""
     values, floor = [], []
     for _ in range(plan.rounds):
-        floor.append(int(_floor(plan, "imports")) * os.sysconf("SC_PAGE_SIZE") / MIB)
-        with stage(plan, real=True) as scene, scene.daemon() as daemon:
+        floor.append(int(_printed_by(plan.floor_imports)) * os.sysconf("SC_PAGE_SIZE") / MIB)
+        with stage(plan, real=True) as scene, scene.unpaced_daemon() as daemon:
             daemon.wait_for("synced")
             for _ in range(SYNCS):
                 daemon.sync()
@@ -64,9 +63,8 @@ def cpu(plan: Plan) -> Iterator[Figure]:
     with stage(plan, real=True) as scene, stage(plan, real=True) as beside:
         urls = (beside.gluetun.url, f"http://127.0.0.1:{beside.qbittorrent.port}")
         for _ in range(plan.rounds):
-            with _floor_process(
-                plan, "exchanges", *urls, str(PACED_SYNCS), str(PACE)
-            ) as bare_requests:
+            command = plan.floor("exchanges", *urls, str(PACED_SYNCS), str(PACE))
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as bare_requests:
                 with scene.daemon(CHECK_INTERVAL=PACE) as daemon:
                     daemon.wait_for("synced")
                     values.append(_cpu_of_a_sync(daemon, scene.gluetun))
@@ -95,7 +93,7 @@ def start(plan: Plan) -> Iterator[Figure]:
     cpus: tuple[list[float], list[float]] = ([], [])
     with stage(plan, real=True) as scene:
         for _ in range(plan.starts):
-            took, cpu_time = _run([plan.python, floor_.__file__, "imports"], os.environ)
+            took, cpu_time = _run(plan.floor_imports, os.environ)
             walls[1].append(took)
             cpus[1].append(cpu_time)
             daemon = scene.daemon()
@@ -156,7 +154,7 @@ _QUIET = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
 
 def _asked(scene: Stage, syncs: int) -> tuple[float, float, int]:
     """Count the requests of a sync, and the logins and connections of all of them."""
-    with scene.daemon() as daemon:
+    with scene.unpaced_daemon() as daemon:
         daemon.wait_for("synced")
         daemon.sync()
         before, opened = daemon.metrics(), _accepted(scene)
@@ -175,14 +173,9 @@ def _accepted(scene: Stage) -> int:
     return scene.gluetun.accepted + scene.qbittorrent.accepted
 
 
-def _floor(plan: Plan, *arguments: str) -> str:
-    with _floor_process(plan, *arguments) as process:
+def _printed_by(command: list[str]) -> str:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         return _printed(process)
-
-
-def _floor_process(plan: Plan, *arguments: str) -> subprocess.Popen[str]:
-    command = [plan.python, floor_.__file__, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def _printed(process: subprocess.Popen[str]) -> str:

@@ -35,7 +35,7 @@ def notifications(plan: Plan) -> Iterator[Figure]:
         with ExitStack() as stack:
             scene = stack.enter_context(stage(plan, real=True))
             services = _Services(stack, scene.folder)
-            daemon = stack.enter_context(scene.daemon(**services.variables))
+            daemon = stack.enter_context(scene.unpaced_daemon(**services.variables))
             daemon.wait_for("synced")
             for _ in range(SYNCS):
                 daemon.sync()

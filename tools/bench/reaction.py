@@ -27,7 +27,7 @@ def reaction(plan: Plan) -> Iterator[Figure]:
         with stage(plan, real=True) as scene:
             file = scene.folder / "forwarded_port"
             file.touch()
-            with scene.daemon(GLUETUN_PORT_FILE=file) as daemon, bare.Session() as session:
+            with scene.unpaced_daemon(GLUETUN_PORT_FILE=file) as daemon, bare.Session() as session:
                 daemon.wait_for("synced")
                 for count in range(plan.rounds * plan.reactions):
                     if count % plan.reactions == 0:

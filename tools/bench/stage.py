@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,22 +18,44 @@ from qsticky.demo.gluetun_simulator import PORT_ROUTE, GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from tests.end_to_end.command import QSticky
 from tests.real import RealQBittorrent, free_port
+from tools import unpaced
+from tools.bench import floor
+
+_HERE = Path(__file__).parents[2]
+_MODULES = {"python-json-logger": "pythonjsonlogger"}  # where it isn't the package's name
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many runs a figure has, and the Python of the checkout that is measured."""
+    """Which checkout is measured, and how many runs a figure has."""
 
-    python: str = sys.executable
+    checkout: Path = _HERE
     rounds: int = 5
     starts: int = 40
     health_checks: int = 80
     reactions: int = 100  # a round
 
     @property
-    def command(self) -> str:
+    def python(self) -> str:
+        """The Python that it is installed in."""
+        return sys.executable if self.checkout == _HERE else f"{self.checkout}/.venv/bin/python"
+
+    @property
+    def command(self) -> list[str]:
         """Its `qsticky`."""
-        return str(Path(self.python).with_name("qsticky"))
+        return [str(Path(self.python).with_name("qsticky"))]
+
+    @property
+    def floor_imports(self) -> list[str]:
+        """What imports its run-time dependencies, and prints the memory that this takes."""
+        project = tomllib.loads((self.checkout / "pyproject.toml").read_text())["project"]
+        names = [re.split(r"[^\w.-]", wanted)[0] for wanted in project["dependencies"]]
+        modules = [_MODULES.get(name, name.replace("-", "_")) for name in names]
+        return self.floor("imports", *modules)
+
+    def floor(self, *arguments: str) -> list[str]:
+        """What does the least, by that Python."""
+        return [self.python, floor.__file__, *arguments]
 
 
 QUICK = Plan(rounds=3, starts=15, health_checks=40, reactions=40)
@@ -46,6 +70,12 @@ class Stage:
     folder: Path
     variables: dict[str, object]
     plan: Plan
+
+    def unpaced_daemon(self, **others: object) -> QSticky:
+        """Make one that runs each triggered sync at once, however many there are."""
+        daemon = self.daemon(**others)
+        daemon.command = [self.plan.python, unpaced.__file__]
+        return daemon
 
     def daemon(self, **others: object) -> QSticky:
         """Make a daemon of its own folder, not yet started."""

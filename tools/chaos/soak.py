@@ -17,6 +17,7 @@ from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.demo.simulator import Request, Response
 from tests.end_to_end.command import QSticky
 from tests.real import wait_until
+from tools import unpaced
 from tools.chaos.footprint import Footprint, measure
 
 WARM_UP = 500
@@ -108,7 +109,9 @@ class Soak:
                 "CHECK_INTERVAL": 3600,
             }
             try:
-                with QSticky(self._folder, variables) as qsticky:
+                qsticky = QSticky(self._folder, variables)
+                qsticky.command = [sys.executable, unpaced.__file__]
+                with qsticky:
                     self._run(qsticky, syncs)
             except AssertionError as error:
                 self.summary.broken.append(str(error))
