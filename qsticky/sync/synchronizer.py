@@ -409,7 +409,8 @@ class Synchronizer:
         self, trigger: Trigger, started: float, asked: _Asked, outcome: _Outcome
     ) -> SyncReport:
         now = self._clock.monotonic()
-        port, listener, exit_ = self._port, self._listener, self._exit.last
+        port, listener = self._port, self._listener
+        exit_ = None if port.ports.error else self._exit.last
         interface, listening = self._vpn.visible, outcome.listening
         restart = self._vpn_restart
         answered = asked.preferences is not None

@@ -40,7 +40,8 @@ def test_a_variable_that_nobody_reads_is_told_at_the_start(start: Start) -> None
         line["message"]: line["level"] for line in qsticky.log() if "not read" in f"{line}".lower()
     }
     assert told == {
-        "QBITTORRENT_PASSWORD is not read by qSticky; in its place, set QBITTORRENT_PASS": "warning",
+        "QBITTORRENT_PASSWORD is not read by qSticky; in its place, set "
+        "QBITTORRENT_PASS": "warning",
         "Not read, as qSticky has no variables of these names: GLUETUN_MOOD": "info",
     }
 

@@ -106,7 +106,8 @@ def test_the_port_file_serves_while_gluetuns_api_is_gone(
     assert metrics['qsticky_api_errors_total{reason="connection",service="gluetun"}'] >= 1
     assert metrics['qsticky_sync_failures_total{reason="gluetun_unreachable"}'] == 0
     health = qsticky.health()
-    assert health["services"]["gluetun"] == {"connected": False, "port": port}
+    gluetun_told = health["services"]["gluetun"]
+    assert gluetun_told == {"connected": False, "port": port, "public_address": None}
     assert "GLUETUN_HOST" in health["last_error"]
     assert "sync_failed" not in qsticky.events()
     (warning,) = (line["message"] for line in qsticky.log() if line["level"] == "warning")
