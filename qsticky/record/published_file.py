@@ -23,14 +23,15 @@ class PublishedFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         # Text, for `pathlib` interns names, and the table of those grows by each that is made anew.
-        self._folder, self._name = os.path.split(os.path.abspath(path))
+        self._path = os.path.abspath(path)
+        self._name = os.path.basename(self._path)
 
     def replace(self, content: bytes) -> None:
         """Replace it in one step, so that a reader finds the old one or the new one whole.
 
         Its folder is made where it is missing.
         """
-        with _folder(self._folder, make=True) as folder:
+        with _folder_of(self._path, make=True) as folder:
             new = f".{self._name}.{secrets.token_hex(8)}"
             try:
                 with open(os.open(new, _NEW, 0o600, dir_fd=folder), "wb") as file:
@@ -44,13 +45,13 @@ class PublishedFile:
 
     def remove(self) -> None:
         """Take it away."""
-        with _folder(self._folder) as folder:
+        with _folder_of(self._path) as folder:
             os.unlink(self._name, dir_fd=folder)
 
     def remove_leftovers(self) -> None:
         """Take away what a process of ours that was killed in `replace` left beside it."""
         left = re.compile(rf"\.{re.escape(self._name)}\.[0-9a-f]{{16}}")
-        with _folder(self._folder) as folder:
+        with _folder_of(self._path) as folder:
             for name in filter(left.fullmatch, _names(folder)):
                 if os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid == os.geteuid():
                     os.unlink(name, dir_fd=folder)
@@ -65,15 +66,27 @@ def _names(folder: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def _folder(path: str, *, make: bool = False) -> Iterator[int]:
-    """Open a folder name by name, with a look at each link on the way; its descriptor."""
-    with contextlib.ExitStack() as opened:
+def _folder_of(path: str, *, make: bool = False) -> Iterator[int]:
+    """Open a file's folder name by name, with a look at each link on the way; its descriptor.
+
+    An OSError of whatever is done meanwhile tells this path, and no name on the way to it.
+    """
+    with contextlib.ExitStack() as opened, _named(path):
 
         def keep(descriptor: int) -> int:
             opened.callback(os.close, descriptor)
             return descriptor
 
-        yield _walk(path, keep, make=make)
+        yield _walk(os.path.dirname(path), keep, make=make)
+
+
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = path, None
+        raise
 
 
 def _walk(path: str, keep: Callable[[int], int], *, make: bool) -> int:

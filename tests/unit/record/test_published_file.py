@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -114,6 +115,16 @@ def test_leftovers_of_our_own_are_removed_and_nothing_else(shared: Path) -> None
     give(shared / others[0])
     PublishedFile(shared / "status.json").remove_leftovers()
     assert sorted(os.listdir(shared)) == sorted(others)
+
+
+def test_an_error_tells_the_path_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "status.json"
+    told = re.escape(f"Not a directory: '{path}'")
+    with pytest.raises(NotADirectoryError, match=told):
+        PublishedFile(path).replace(b"ours")
+    with pytest.raises(IsADirectoryError, match=re.escape(f"Is a directory: '{tmp_path}'")):
+        PublishedFile(tmp_path).replace(b"ours")
 
 
 def test_no_descriptor_is_left(tmp_path: Path) -> None:
