@@ -83,17 +83,18 @@ class Peer(Namespace):
         super().__init__(beside=ours)
         self._ours = ours
 
-    def up(self) -> None:
+    def up(self, *, ipv6: bool = True) -> None:
         """Make the veth, with its addresses and both links up."""
         pair = ["tun0", "type", "veth", "peer", "name", "far0", "netns", str(self.pid)]
         self._ours.run(["ip", "link", "add", *pair])
-        for namespace, link, (ipv4, ipv6) in (
+        for namespace, link, (ipv4_address, ipv6_address) in (
             (self._ours, "tun0", self.OURS),
             (self, "far0", self.THEIRS),
         ):
-            namespace.run(["ip", "address", "add", f"{ipv4}/24", "dev", link])
-            # Without nodad, the kernel first looks for a second, whether another has the address.
-            namespace.run(["ip", "address", "add", f"{ipv6}/64", "dev", link, "nodad"])
+            namespace.run(["ip", "address", "add", f"{ipv4_address}/24", "dev", link])
+            if ipv6:
+                # Without nodad, the kernel first looks for a second, whether another has it.
+                namespace.run(["ip", "address", "add", f"{ipv6_address}/64", "dev", link, "nodad"])
             namespace.run(["ip", "link", "set", link, "up"])
 
     def down(self) -> None:

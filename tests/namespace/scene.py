@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import socketserver
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -23,7 +25,7 @@ from tests.contract.targets import Client, Target
 from tests.end_to_end.command import Page, QSticky, qsticky_command
 from tests.end_to_end.conftest import GLUETUN_KEY, WebUI
 from tests.namespace.netns import Namespace
-from tests.namespace.peer import Tunnel
+from tests.namespace.peer import Peer, Tunnel
 from tests.real import RealQBittorrent, qbittorrent_binary, wait_until
 
 ADDRESS = "10.2.0.2"
@@ -151,8 +153,7 @@ class Scene:
         # the link is up, upon which qBittorrent 5 opens its sockets anew.
         no_ipv6 = "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6"
         self.namespace.run(["sh", "-c", f"! test -e /proc/sys/net/ipv6 || {no_ipv6}"])
-        self.vpn = start(Tunnel(self.namespace))
-        self.vpn.up()
+        self._make_vpn(start)
         patch = start(pytest.MonkeyPatch.context())
         patch.setattr(socketserver, "socket", self.namespace.socket_module())
         # Within the root that qBittorrent runs in, where that is another one.
@@ -169,6 +170,10 @@ class Scene:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _make_vpn(self, start: Callable[[AbstractContextManager[Any]], Any]) -> None:
+        self.vpn = start(Tunnel(self.namespace))
+        self.vpn.up()
 
     @property
     def variables(self) -> dict[str, object]:
@@ -246,14 +251,42 @@ class Scene:
         return sum(all(name in entry["message"] for name in named) for entry in entries)
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Have another program listen on the port of tun0's address."""
-        with self.namespace.open_socket() as other:
-            other.bind((ADDRESS, self.port))
-            other.listen()
+    def taken(self, port: int | None = None, *, udp: bool = False) -> Iterator[None]:
+        """Have another program listen on a port of tun0's address, the forwarded one if unsaid."""
+        kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
+        with self.namespace.open_socket(type=kind) as other:
+            other.bind((ADDRESS, port or self.port))
+            if not udp:
+                other.listen()
             yield
+
+    def set(self, **preferences: object) -> None:
+        """Set some of qBittorrent's preferences."""
+        self.qbittorrent.set(json.dumps(preferences))
+
+    def add_torrent(self, info_hash: bytes) -> None:
+        """Have qBittorrent take part in a torrent, of which it knows no more than its hash."""
+        magnet = f"magnet:?xt=urn:btih:{info_hash.hex()}"
+        assert self._client.post("torrents/add", {"urls": magnet}).ok
+
+        def taking_part() -> bool:
+            return any(
+                "metaDL" in torrent["state"] for torrent in self._client.get("torrents/info").json()
+            )
+
+        wait_until(taking_part, BOUND, "qBittorrent to take part in it")
 
     def write_port_file(self, *ports: int) -> None:
         """Write the port file as Gluetun does: emptied, then written, and no newline at the end."""
         with self.port_file.open("w") as file:
             file.write("\n".join(map(str, ports)))
+
+
+class PeerScene(Scene):
+    """The same, with a peer in a namespace of its own at the other end of the VPN."""
+
+    peer: Peer
+
+    def _make_vpn(self, start: Callable[[AbstractContextManager[Any]], Any]) -> None:
+        self.peer = start(Peer(self.namespace))
+        self.peer.up(ipv6=False)

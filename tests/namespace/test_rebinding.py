@@ -1,4 +1,4 @@
-"""A VPN restart leaves a real qBittorrent without its socket, and `qsticky` re-opens it.
+"""A VPN restart leaves a real qBittorrent without its socket, and `qsticky` has it rebound.
 
 Runs with the qbittorrent-nox at hand, and with those in the folders to chroot into that
 `QBITTORRENT_ROOTS` names.
