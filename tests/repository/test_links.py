@@ -1,6 +1,7 @@
 """Links between the repository's files lead to what is there, also those by way of its home."""
 
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,21 +12,17 @@ import qsticky
 ROOT = Path(__file__).parents[2]
 OWNER = qsticky.HOME.rpartition("/")[0]
 IN_MAIN = f"{qsticky.HOME}/blob/main/"
-FOLDERS = (".ci", ".github", "deploy", "docs", "grafana", "qsticky", "tests")
 
 
 def files() -> Iterator[tuple[Path, str]]:
-    """Every text file of the repository."""
-    found = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
-    for folder in FOLDERS:
-        found += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
-    for path in sorted(found):
-        if "node_modules" in path.parts or "__pycache__" in path.parts:
-            continue
+    """Every text file that git knows or would add."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+    for path in sorted(ROOT / name for name in ran.stdout.split("\0") if name):
         try:
             yield path, path.read_text()
-        except UnicodeDecodeError:
-            continue  # a picture
+        except (FileNotFoundError, UnicodeDecodeError):
+            continue  # removed, or a picture
 
 
 def anchors(page: Path) -> set[str]:
