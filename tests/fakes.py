@@ -48,11 +48,15 @@ TUN0 = Interface("tun0", 7, up=True, addresses=(ip_address("10.2.0.2"),))
 
 @dataclass
 class FakeKernel:
-    """A kernel that tells what the test wants; an error is raised. ``asked`` are the ports."""
+    """A kernel that tells what the test wants; an error is raised. ``asked`` are the ports.
+
+    ``first_looks`` are told first, one each, in the place of ``listeners`` that have the port.
+    """
 
     tun0: Interface | OSError | None = TUN0
     listeners: Sequence[Listener] | OSError = ()
     connections: Sequence[Connection] = ()
+    first_looks: list[Sequence[Listener]] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
 
     def interface(self, name: str) -> Interface | None:
@@ -67,4 +71,6 @@ class FakeKernel:
         if isinstance(self.listeners, OSError):
             raise self.listeners
         listeners = tuple(one for one in self.listeners if one.port == port)
+        if listeners and self.first_looks:
+            listeners = tuple(self.first_looks.pop(0))
         return PortSockets(listeners, tuple(self.connections))

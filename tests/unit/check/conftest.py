@@ -17,42 +17,15 @@ from qsticky.check.findings import Finding, Verdict
 from qsticky.check.place import Place
 from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
-from qsticky.kernel.netlink import Connection, Interface, Listener, PortSockets
-from tests.fakes import FakeClock
+from qsticky.kernel.netlink import Connection, Listener
+from tests.fakes import TUN0, FakeClock, FakeKernel
 from tests.real import free_port
 
 PORT = 51500
 KEY = "a-key"
 PAGE = Path(__file__).parents[3] / "docs" / "check.md"
-TUN0 = Interface("tun0", 7, up=True, addresses=(ip_address("10.2.0.2"),))
-LISTENER = Listener(ip_address("10.2.0.2"), PORT, 0)
-
+LISTENER = Listener(TUN0.addresses[0], PORT, 0)
 PEER = Connection(ip_address("10.2.0.2"), ip_address("198.51.100.9"), 6881, established=True)
-
-
-class Kernel:
-    """The kernel's part: one interface, and who listens at each look; `refuses` to say it."""
-
-    def __init__(self) -> None:
-        self.there: Interface | None = TUN0
-        self.looks: list[list[Listener]] = [[LISTENER]]
-        self.came_in: list[Connection] = []
-        self.refuses = False
-
-    def interface(self, name: str) -> Interface | None:
-        """The interface, if it has that name."""
-        if self.refuses:
-            raise PermissionError
-        return self.there if self.there and self.there.name == name else None
-
-    def sockets(self, port: int) -> PortSockets:
-        """The next look's listeners, the last of which stay, and who came in."""
-        if self.refuses:
-            raise PermissionError
-        if port != PORT:  # the WebUI's
-            return PortSockets()
-        listeners = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
-        return PortSockets(tuple(listeners), tuple(self.came_in))
 
 
 class Found:
@@ -93,8 +66,8 @@ def qbittorrent() -> Iterator[QBittorrentSimulator]:
 
 
 @pytest.fixture
-def kernel() -> Kernel:
-    return Kernel()
+def kernel() -> FakeKernel:
+    return FakeKernel(listeners=[LISTENER])
 
 
 @pytest.fixture
@@ -133,7 +106,7 @@ Examine = Callable[..., Found]
 @pytest.fixture
 def examine(
     variables: dict[str, object],
-    kernel: Kernel,
+    kernel: FakeKernel,
     clock: FakeClock,
     tmp_path: Path,
 ) -> Examine:

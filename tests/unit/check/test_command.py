@@ -17,7 +17,8 @@ from qsticky.check.findings import Finding, Remedy, Verdict
 from qsticky.demo.gluetun_simulator import OLD_PORT_ROUTE, GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.kernel import netlink
-from tests.unit.check.conftest import KEY, PAGE, PEER, PORT, Examine, Kernel, documented
+from tests.fakes import FakeKernel
+from tests.unit.check.conftest import KEY, PAGE, PEER, PORT, Examine, documented
 from tests.unit.check.test_findings import written
 
 SECTIONS = (configuration, gluetun_section, webui, listening, running_daemon)
@@ -28,12 +29,12 @@ def test_where_all_holds_there_is_nothing_to_do(
     examine: Examine,
     gluetun: GluetunSimulator,
     qbittorrent: QBittorrentSimulator,
-    kernel: Kernel,
+    kernel: FakeKernel,
     health_file: Path,
 ) -> None:
     qbittorrent.connection_status = "connected"
     qbittorrent.external_address = gluetun.public_ip
-    kernel.came_in = [PEER]
+    kernel.connections = [PEER]
     before = dict(qbittorrent.preferences)
     found = examine()
     assert {finding.verdict for finding in found.all} == {Verdict.OK, Verdict.SKIPPED}
@@ -69,7 +70,7 @@ def test_every_documented_check_is_one_that_it_makes() -> None:
 )
 def test_an_internal_error_ends_no_other_check_and_tells_no_secret(
     examine: Examine,
-    kernel: Kernel,
+    kernel: FakeKernel,
     qbittorrent: QBittorrentSimulator,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -17,8 +17,8 @@ from qsticky.demo.gluetun_simulator import (
     GluetunSimulator,
 )
 from qsticky.demo.simulator import Answer
-from tests.fakes import FakeClock
-from tests.unit.check.conftest import KEY, PORT, Examine, Kernel
+from tests.fakes import FakeClock, FakeKernel
+from tests.unit.check.conftest import KEY, PORT, Examine
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_nobody_at_gluetun_s_address(examine: Examine, gluetun: GluetunSimulator
 
 
 def test_a_gluetun_that_was_recreated(
-    examine: Examine, gluetun: GluetunSimulator, kernel: Kernel
+    examine: Examine, gluetun: GluetunSimulator, kernel: FakeKernel
 ) -> None:
     gluetun.stop()
-    kernel.there = None
+    kernel.tun0 = None
     assert "docker compose up -d --force-recreate" in examine().copied("control_server")
 
 
@@ -170,11 +170,11 @@ def test_no_port_at_the_index(examine: Examine, gluetun: GluetunSimulator) -> No
 
 
 def test_the_optional_route_is_recommended_where_the_interface_is_not_visible(
-    examine: Examine, kernel: Kernel
+    examine: Examine, kernel: FakeKernel
 ) -> None:
     with GluetunSimulator(api_key=KEY, ports=[PORT], routes=[PORT_ROUTE]) as other:
         assert examine(GLUETUN_PORT=other.port)["public_ip"].verdict is Verdict.SKIPPED
-        kernel.there = None
+        kernel.tun0 = None
         found = examine(GLUETUN_PORT=other.port)
     assert found["public_ip"].verdict is Verdict.WARNING
     assert f'routes = ["{PORT_ROUTE}", "{PUBLIC_IP_ROUTE}"]' in found.copied("public_ip")

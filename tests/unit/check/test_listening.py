@@ -11,26 +11,26 @@ from qsticky.check.findings import Verdict
 from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.kernel.netlink import Listener
-from tests.fakes import FakeClock
-from tests.unit.check.conftest import LISTENER, PEER, PORT, TUN0, Examine, Kernel, Says
+from tests.fakes import TUN0, FakeClock, FakeKernel
+from tests.unit.check.conftest import PEER, PORT, Examine, Says
 
 
 def test_a_missing_socket_is_looked_for_twice(
-    examine: Examine, kernel: Kernel, clock: FakeClock
+    examine: Examine, kernel: FakeKernel, clock: FakeClock
 ) -> None:
-    kernel.looks = [[], [LISTENER]]
+    kernel.first_looks = [[]]
     assert examine().failed == []
     assert clock.waits == [1.0]
-    kernel.looks = [[]]
+    kernel.listeners = []
     found = examine()
     assert found.failed == ["socket"]
     assert f"port {PORT} and no socket on tun0" in found["socket"].text
 
 
 def test_what_it_logged_counts_where_its_socket_cannot_be_told_from_another(
-    examine: Examine, kernel: Kernel, qbittorrent: QBittorrentSimulator
+    examine: Examine, kernel: FakeKernel, qbittorrent: QBittorrentSimulator
 ) -> None:
-    kernel.looks = [[Listener(ip_address("0.0.0.0"), PORT, 0)]]
+    kernel.listeners = [Listener(ip_address("0.0.0.0"), PORT, 0)]
     assert "logged that it listens" in examine()["socket"].text
     qbittorrent.busy[PORT] = ["10.2.0.2"]
     qbittorrent.listen_port = PORT + 1
@@ -41,24 +41,24 @@ def test_what_it_logged_counts_where_its_socket_cannot_be_told_from_another(
 
 
 def test_a_kernel_that_does_not_tell_is_not_an_interface_that_is_gone(
-    examine: Examine, kernel: Kernel
+    examine: Examine, kernel: FakeKernel
 ) -> None:
-    kernel.refuses = True
+    kernel.tun0 = kernel.listeners = PermissionError()
     found = examine()
     assert found["interface"].verdict is Verdict.UNKNOWN
     assert "refuses to say" in found["interface"].text
     assert found["socket"].verdict is Verdict.UNKNOWN
 
 
-def test_an_interface_that_is_down(examine: Examine, kernel: Kernel) -> None:
-    kernel.there = replace(TUN0, addresses=())
+def test_an_interface_that_is_down(examine: Examine, kernel: FakeKernel) -> None:
+    kernel.tun0 = replace(TUN0, addresses=())
     assert examine().failed == ["interface"]
 
 
 def test_an_interface_of_another_name(
-    examine: Examine, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    examine: Examine, kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kernel.there = None
+    kernel.tun0 = None
     monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
     assert examine()["interface"].verdict is Verdict.SKIPPED
     monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "wg0")])
@@ -96,9 +96,9 @@ def test_without_a_session_the_interface_is_told_and_no_socket(
 
 
 def test_where_nothing_is_seen_it_is_not_known_but_by_a_running_qsticky(
-    examine: Examine, kernel: Kernel, says: Says
+    examine: Examine, kernel: FakeKernel, says: Says
 ) -> None:
-    kernel.there = None
+    kernel.tun0 = None
     assert examine()["socket"].verdict is Verdict.UNKNOWN
     knows = {"healthy": True, "status": "synced", "connected": True, "listening_by": "qbittorrent"}
     says(**knows, listening=True, last_incoming_connection="2026-01-02T03:04:05Z")
@@ -153,14 +153,14 @@ def test_a_setting_that_shuts_peers_out_is_told_with_what_to_set(
 
 
 def test_who_came_in_is_told_and_nobody_proves_nothing(
-    examine: Examine, kernel: Kernel, says: Says
+    examine: Examine, kernel: FakeKernel, says: Says
 ) -> None:
     assert examine()["incoming"].verdict is Verdict.UNKNOWN
-    kernel.came_in = [PEER, PEER._replace(peer_port=7000)]
+    kernel.connections = [PEER, PEER._replace(peer_port=7000)]
     assert examine()["incoming"].text == "2 peers that came in are connected now"
-    kernel.came_in = [PEER._replace(established=False)]
+    kernel.connections = [PEER._replace(established=False)]
     assert "within the last minute" in examine()["incoming"].text
-    kernel.came_in = []
+    kernel.connections = []
     says(connected=True, last_incoming_connection="2026-01-02T03:04:05Z")
     assert "the last came at 2026-01-02T03:04:05Z" in examine()["incoming"].text
 
@@ -186,7 +186,7 @@ def test_the_address_that_peers_see_is_laid_beside_gluetun_s(
 
 
 def test_the_outside_is_not_asked_and_it_is_said_whom_it_would_tell_what(
-    examine: Examine, kernel: Kernel
+    examine: Examine, kernel: FakeKernel
 ) -> None:
     url = {"PORT_CHECK_URL": "https://user:hunter2@outside.example/check/{port}?key=secret"}
     found = examine(**url)
@@ -194,13 +194,13 @@ def test_the_outside_is_not_asked_and_it_is_said_whom_it_would_tell_what(
     assert "tell outside.example the forwarded port" in found["port_check"].text
     assert "hunter2" not in repr(found.all)
     assert "secret" not in found["port_check"].text
-    kernel.there = None
+    kernel.tun0 = None
     assert "is not asked by qSticky" in examine(**url)["port_check"].text
     assert "port_check" not in {finding.check for finding in examine().all}
 
 
 def test_a_fixed_port_needs_gluetun_s_firewall_unless_somebody_came_in(
-    examine: Examine, kernel: Kernel, gluetun: GluetunSimulator
+    examine: Examine, kernel: FakeKernel, gluetun: GluetunSimulator
 ) -> None:
     gluetun.stop()
     fixed = {"FORWARDED_PORT": PORT, "GLUETUN_HOST": None, "GLUETUN_APIKEY": None}
@@ -209,7 +209,7 @@ def test_a_fixed_port_needs_gluetun_s_firewall_unless_somebody_came_in(
     assert found["firewall"].verdict is Verdict.UNKNOWN
     assert f"FIREWALL_VPN_INPUT_PORTS={PORT}" in found.copied("firewall")
     assert "the forwarded one" in found["listen_port"].text
-    kernel.came_in = [PEER]
+    kernel.connections = [PEER]
     assert "firewall" not in {finding.check for finding in examine(**fixed).all}
 
 

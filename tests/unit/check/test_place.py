@@ -7,7 +7,8 @@ import pytest
 from qsticky.check.place import Place, place
 from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
-from tests.unit.check.conftest import Examine, Kernel
+from tests.fakes import FakeKernel
+from tests.unit.check.conftest import Examine
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ WORDS = {
 @pytest.mark.parametrize("where", Place)
 def test_every_remedy_is_for_the_place(
     examine: Examine,
-    kernel: Kernel,
+    kernel: FakeKernel,
     gluetun: GluetunSimulator,
     qbittorrent: QBittorrentSimulator,
     tmp_path: Path,
@@ -54,7 +55,7 @@ def test_every_remedy_is_for_the_place(
     gluetun.ports = ()
     qbittorrent.banned = True
     told += [examine(where)]
-    kernel.there = None
+    kernel.tun0 = None
     gluetun.stop()
     qbittorrent.stop()
     told += [examine(where)]

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,7 +23,7 @@ from qsticky.demo.gluetun_simulator import OLD_PORT_ROUTE, GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.demo.simulator import Answer, Disconnect, Hang, Request, Response
 from qsticky.errors import ConfigurationError, Reason, SyncError
-from qsticky.kernel.netlink import Interface, Listener, PortSockets
+from qsticky.kernel.netlink import Listener
 from qsticky.services.factory import make_gluetun, make_qbittorrent
 from qsticky.services.port_check import PortCheck, PortVerdict
 from qsticky.services.qbittorrent import LoginLimit
@@ -32,14 +31,14 @@ from qsticky.sync.report import Trigger
 from qsticky.sync.synchronizer import Synchronizer
 from tests import certificates
 from tests.clients import make_synchronizer
-from tests.fakes import FakeClock
+from tests.fakes import TUN0, FakeClock, FakeKernel
 
 PAGE = Path(__file__).parents[3] / "docs" / "troubleshooting.md"
 BEGIN, END = "<!-- sentences: begin -->\n", "<!-- sentences: end -->\n"
 TIMEOUT = "1.5"
 KEY = "a-long-random-key"
+LISTENERS = [Listener(TUN0.addresses[0], port, 0) for port in (51500, 51501)]
 BASIC = {"GLUETUN_USERNAME": "me", "GLUETUN_PASSWORD": "wrong"}
-TUN0 = Interface("tun0", 7, up=True, addresses=(IPv4Address("10.2.0.2"),))
 
 
 class InFront(QBittorrentSimulator):
@@ -77,21 +76,11 @@ class Stage:
     )
     clock: FakeClock = field(default_factory=FakeClock)
     variables: dict[str, str] = field(default_factory=dict)
-    tun0: Interface | None = None
-    listening: bool = True
+    kernel: FakeKernel = field(default_factory=lambda: FakeKernel(tun0=None, listeners=LISTENERS))
     options: dict[str, Any] = field(default_factory=dict)
     verdict: PortVerdict = field(default_factory=PortVerdict)
     synchronizer: Synchronizer | None = None
     cleanup: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-
-    def interface(self, name: str) -> Interface | None:
-        """The kernel's part: the VPN interface."""
-        return self.tun0 if name == "tun0" else None
-
-    def sockets(self, port: int) -> PortSockets:
-        """The kernel's part: who listens."""
-        listener = Listener(TUN0.addresses[0], port, 0)
-        return PortSockets((listener,) if self.listening else ())
 
     def start(self) -> None:
         """Begin, with what was changed so far."""
@@ -116,7 +105,7 @@ class Stage:
             self.synchronizer = make_synchronizer(
                 make_gluetun(settings, lambda _: None),
                 make_qbittorrent(settings, lambda _: None, LoginLimit(self.clock)),
-                kernel=self,
+                kernel=self.kernel,
                 clock=self.clock,
                 webui_port=settings.qbittorrent_port,
                 port_index=settings.gluetun_port_index,
@@ -446,21 +435,21 @@ def _(stage: Stage) -> SyncError | None:
 def _(stage: Stage) -> SyncError | None:
     stage.qbittorrent.busy[51501] = ["10.2.0.2"]
     stage.gluetun.ports = (51501,)
-    stage.tun0 = TUN0
+    stage.kernel.tun0 = TUN0
     stage.start()
     return stage.sync()
 
 
 @symptom("No socket on the VPN's interface, and rebinding didn't help", Reason.NOT_LISTENING)
 def _(stage: Stage) -> SyncError | None:
-    stage.tun0, stage.listening = TUN0, False
+    stage.kernel.tun0, stage.kernel.listeners = TUN0, ()
     stage.start()
     return stage.sync()
 
 
 @symptom("The same, with QBITTORRENT_REBIND=false", Reason.NOT_LISTENING)
 def _(stage: Stage) -> SyncError | None:
-    stage.tun0, stage.listening = TUN0, False
+    stage.kernel.tun0, stage.kernel.listeners = TUN0, ()
     stage.variables["QBITTORRENT_REBIND"] = "false"
     stage.start()
     return stage.sync()
@@ -497,7 +486,7 @@ def _(stage: Stage) -> SyncError | None:
 @symptom("It is bound to another interface than the VPN's", Reason.NOT_LISTENING)
 def _(stage: Stage) -> SyncError | None:
     stage.qbittorrent.preferences["current_network_interface"] = "eth0"
-    stage.tun0 = TUN0
+    stage.kernel.tun0 = TUN0
     stage.start()
     return stage.sync()
 
@@ -512,7 +501,7 @@ def _(stage: Stage) -> SyncError | None:
 @symptom("It is bound to an address that isn't the VPN's", Reason.NOT_LISTENING)
 def _(stage: Stage) -> SyncError | None:
     stage.qbittorrent.preferences["current_interface_address"] = "::"
-    stage.tun0 = TUN0
+    stage.kernel.tun0 = TUN0
     stage.start()
     return stage.sync()
 
@@ -533,7 +522,7 @@ def _(stage: Stage) -> SyncError | None:
 
 @symptom("The outside says that the port is closed", Reason.PORT_CLOSED)
 def _(stage: Stage) -> SyncError | None:
-    stage.tun0 = TUN0
+    stage.kernel.tun0 = TUN0
     stage.verdict = PortVerdict(reachable=False, checked_at=0.0, closed_in_a_row=3)
     stage.start()
     return stage.sync()
@@ -541,10 +530,10 @@ def _(stage: Stage) -> SyncError | None:
 
 @symptom("The VPN is down", Reason.NOT_LISTENING)
 def _(stage: Stage) -> SyncError | None:
-    stage.tun0 = TUN0
+    stage.kernel.tun0 = TUN0
     stage.start()
     stage.sync()
-    stage.tun0 = None
+    stage.kernel.tun0 = None
     return stage.sync()
 
 

@@ -27,7 +27,7 @@ from qsticky.sync.report import (
     Trigger,
 )
 from tests.clients import gluetun_client, make_synchronizer, qbittorrent_client
-from tests.fakes import TUN0, FakeClock
+from tests.fakes import TUN0, FakeClock, FakeKernel
 
 PORT, OTHER = 51500, 51218
 ADDRESS = TUN0.addresses[0]
@@ -35,24 +35,20 @@ GRACE = 300.0
 WEBUI_INODE = 11
 
 
-class Kernel:
-    """A kernel beside a simulated qBittorrent, which opens a socket with each new port."""
+class Kernel(FakeKernel):
+    """A kernel beside a simulated qBittorrent, which opens a socket with each new port.
+
+    ``listeners`` are those of others.
+    """
 
     def __init__(self, qbittorrent: QBittorrentSimulator) -> None:
-        self.tun0: Interface | OSError | None = None
-        self.others: list[Listener] = []
-        self.connections: tuple[Connection, ...] = ()
+        super().__init__(tun0=None)
         self._qbittorrent = qbittorrent
         self._missing_for = 0
 
-    def interface(self, name: str) -> Interface | None:
-        if isinstance(self.tun0, OSError):
-            raise self.tun0
-        return self.tun0 if name == "tun0" else None
-
     def sockets(self, port: int) -> PortSockets:
-        others = [socket for socket in self.others if socket.port == port]
-        return PortSockets((*others, *self.own(port)), self.connections)
+        others = super().sockets(port)
+        return PortSockets((*others.listeners, *self.own(port)), others.connections)
 
     def own(self, port: int) -> Sequence[Listener]:
         """The sockets of qBittorrent's that listen."""
@@ -1070,14 +1066,14 @@ def test_a_socket_of_every_address_counts_only_with_what_qbittorrent_logged(
 ) -> None:
     wildcard = Listener(ip_address("0.0.0.0"), PORT, 0)
     bench.kernel.tun0 = TUN0
-    bench.kernel.others = [wildcard]
+    bench.kernel.listeners = [wildcard]
     monkeypatch.setattr(bench.kernel, "own", lambda _: [])
     report = bench.sync()
     assert (report.listening, report.listening_by) == (True, ListeningBy.QBITTORRENT)
     qbittorrent.interfaces["tun0"] = ()
     qbittorrent.start()
     monkeypatch.setattr(bench.synchronizer._vpn, "compare", lambda *_: None)
-    bench.kernel.others = [replace(wildcard, inode=7)]
+    bench.kernel.listeners = [replace(wildcard, inode=7)]
     qbittorrent.expire_sessions()
     qbittorrent.log.clear()
     report = bench.sync(after=60)
@@ -1089,7 +1085,7 @@ def test_another_programs_socket_on_the_vpns_address_is_no_yes(
 ) -> None:
     """As where the forwarded port was taken before qBittorrent started."""
     bench.kernel.tun0 = TUN0
-    bench.kernel.others = [Listener(ADDRESS, PORT, 0, uid=33, inode=5)]
+    bench.kernel.listeners = [Listener(ADDRESS, PORT, 0, uid=33, inode=5)]
     qbittorrent.stop()
     qbittorrent.busy[PORT] = [str(ADDRESS)]
     qbittorrent.start()
