@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ _DURATION = re.compile(r"\b(\d+)([smhd])\b")
 _DURATION_IN_QUERY = re.compile(r"(?<=\[)\d+[smhd](?=\])|(?<=\boffset )\d+[smhd]\b")
 
 
-def alerts() -> dict[str, Rule]:
+@cache  # to parse YAML takes a while
+def alerts() -> Mapping[str, Rule]:
     """Every alert of the shipped file, by name."""
     document = yaml.safe_load(ALERTS.read_text())
     rules = [rule for group in document["groups"] for rule in group["rules"]]

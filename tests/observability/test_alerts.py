@@ -6,11 +6,11 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +116,17 @@ def promtool(*arguments: object) -> None:
 
 
 def unit_tests(alert: str) -> Iterator[dict[str, Any]]:
-    for file in UNIT_TESTS:
-        for group in yaml.safe_load(file.read_text())["tests"]:
-            yield from (t for t in group["alert_rule_test"] if t["alertname"] == alert)
+    return (test for test in every_unit_test() if test["alertname"] == alert)
+
+
+@cache  # to parse YAML takes a while
+def every_unit_test() -> Sequence[dict[str, Any]]:
+    return [
+        test
+        for file in UNIT_TESTS
+        for group in yaml.safe_load(file.read_text())["tests"]
+        for test in group["alert_rule_test"]
+    ]
 
 
 @dataclass(frozen=True)
