@@ -97,7 +97,7 @@ format: .venv/development ## put the code into its one format
 	$(BIN)/ruff format .
 
 docs: .venv/development ## write what is made of the code, and of the alerts, anew
-	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/check/test_troubleshooting.py tests/unit/check/test_command.py \
+	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/repository/test_reference.py tests/unit/check/test_troubleshooting.py tests/unit/check/test_command.py \
 	  tests/deploy/test_kubernetes.py::test_the_prometheus_rules_are_those_that_promtool_tests
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

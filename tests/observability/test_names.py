@@ -2,7 +2,7 @@
 
 Metrics, their labels and those labels' values, log events and their fields, and alerts: in the
 dashboard, the rules and their tests, Alloy, Kubernetes, and all that is written for people.
-`tests/repository/test_readme.py` holds the README's tables to the code besides.
+`tests/repository/test_reference.py` holds the tables of docs/reference.md to the code besides.
 """
 
 from __future__ import annotations

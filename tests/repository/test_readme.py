@@ -1,59 +1,69 @@
-"""Holds the README to the code: what it names exists, and what exists is named."""
+"""Holds the README to the code: what it shows can be copied, and what it names exists."""
 
+import os
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
+import yaml
 
-from qsticky.config import VARIABLES
-from qsticky.errors import ErrorKind, Reason
-from qsticky.record.metrics import Metrics
-from qsticky.services.qbittorrent import ConnectionStatus
-from qsticky.sync.report import RebindCause, Status, Trigger
-from tests.fakes import FakeClock
+from qsticky.config import VARIABLES, load
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
-
-def first_cells(heading: str) -> set[str]:
-    """Return what is in code style in the first cells of the tables under a heading."""
-    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    cells = re.findall(r"^\|(.*?)\|", section, re.MULTILINE)
-    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+# What people have already, to which the README's services are added.
+PRESENT = """
+services:
+  gluetun: {image: qmcgaw/gluetun}
+  qbittorrent: {image: lscr.io/linuxserver/qbittorrent}
+"""
 
 
-def row(name: str) -> str:
-    """Return the table row that begins with a name."""
-    found = re.search(rf"^\| `{name}`.*$", README, re.MULTILINE)
-    assert found, name
-    return found[0]
+def block(language: str) -> str:
+    """Return the one block of code in a language."""
+    [found] = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert isinstance(found, str)
+    return found
 
 
-def test_every_variable_is_in_the_readme_and_no_other() -> None:
-    assert first_cells("Configuration") == {variable.name for variable in VARIABLES}
+def test_compose_takes_what_is_to_be_added(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("docker-compose"))]
+    for name, text in {"present.yaml": PRESENT, "added.yaml": block("yaml")}.items():
+        (tmp_path / name).write_text(text)
+        command += ["--file", name]
+    ran = subprocess.run(
+        [*command, "config", "--quiet"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr, ran.stdout) == (0, "", "")
 
 
-def test_every_metric_is_in_the_readme_and_no_other() -> None:
-    registry = CollectorRegistry()
-    Metrics(registry, check_interval=30, revision="", clock=FakeClock())
-    exported = {
-        metric.name + ("_total" if metric.type == "counter" else "")
-        for metric in registry.collect()
-    }
-    assert first_cells("Metrics") == exported
+def test_the_example_is_a_configuration_and_the_same_key_stands_in_each_place(
+    tmp_path: Path,
+) -> None:
+    services = yaml.safe_load(block("yaml"))["services"]
+    ours = services["qsticky"]["environment"]
+    ours = {name: str(value) for name, value in ours.items()}
+    assert load(ours, tmp_path).unread == ()
+    key = ours["GLUETUN_APIKEY"]
+    assert f'"{key}"' in services["gluetun"]["environment"]["HTTP_CONTROL_SERVER_AUTH_DEFAULT_ROLE"]
+    [role] = tomllib.loads(block("toml"))["roles"]
+    assert role["apikey"] == key
 
 
-def test_every_state_and_reason_is_in_the_readme_and_no_other() -> None:
-    assert first_cells("What healthy means") == {"status", "reason", *Status, *Reason}
-
-
-def test_the_values_of_labels_are_in_the_readme() -> None:
-    for metric, values in {
-        "qsticky_syncs_total": Trigger,
-        "qsticky_rebinds_total": RebindCause,
-        "qsticky_api_errors_total": ErrorKind,
-        "qsticky_qbittorrent_connection_status": ConnectionStatus,
-    }.items():
-        for value in values:
-            assert value in row(metric), (metric, value)
+def test_the_settings_are_variables_with_their_defaults() -> None:
+    known = {variable.name: variable.default for variable in VARIABLES}
+    table = README.partition("\n## Settings\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\|(.*?`.*?)\|(.*?)\|", table, re.MULTILINE)
+    assert len(rows) > 5
+    for names, defaults in rows:
+        variables = re.findall(r"`(\w+)`", names)
+        expected = [known[name] for name in variables if known[name]]
+        assert re.findall(r"`([^`]+)`", defaults) == expected, names

@@ -1,0 +1,115 @@
+"""Holds the reference page to the code: what it names exists, and what exists is named."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from qsticky import cli
+from qsticky.config import VARIABLES
+from qsticky.errors import ErrorKind, Reason
+from qsticky.record.health import Health
+from qsticky.record.metrics import Metrics
+from qsticky.services.qbittorrent import ConnectionStatus
+from qsticky.sync.report import ListeningBy, PortSource, RebindCause, Status, Trigger
+from tests.fakes import FakeClock
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/reference.md"
+VARIABLES_BEGIN, VARIABLES_END = "<!-- variables: begin -->\n", "<!-- variables: end -->\n"
+
+
+def section(heading: str) -> str:
+    """Return what stands under a heading, up to the next one of its level or a higher one."""
+    level = heading.partition(" ")[0]
+    after = PAGE.read_text().partition(f"\n{heading}\n")[2]
+    assert after, heading
+    return re.split(rf"^#{{2,{len(level)}}} ", after, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def first_cells(heading: str) -> set[str]:
+    """Return what is in code style in the first cells of the tables under a heading."""
+    cells = re.findall(r"^\|(.*?)\|", section(heading), re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def row(name: str) -> str:
+    """Return the table row that begins with a name."""
+    found = re.search(rf"^\| `{re.escape(name)}`.*$", PAGE.read_text(), re.MULTILINE)
+    assert found, name
+    return found[0]
+
+
+def test_the_variables_are_those_of_the_code() -> None:
+    rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for variable in VARIABLES:
+        name = f"`{variable.name}`" + (" *" if variable.secret else "")
+        default = f" `{variable.default}` " if variable.default else " "
+        rows.append(f"| {name} |{default}| {variable.meaning} |")
+    table = "\n".join(rows) + "\n"
+    before, _, rest = PAGE.read_text().partition(VARIABLES_BEGIN)
+    written, _, after = rest.partition(VARIABLES_END)
+    if os.environ.get("WRITE_DOCS"):
+        PAGE.write_text(before + VARIABLES_BEGIN + table + VARIABLES_END + after)
+        written = table
+    assert written == table, "the variables have changed: `make docs` writes the page anew"
+
+
+def test_every_command_is_on_the_page_and_no_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["qsticky", "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    commands = re.findall(r"^    (\w+)\b", capsys.readouterr().out, re.MULTILINE)
+    assert len(commands) > 1
+    described = {"qsticky", "qsticky --version", *(f"qsticky {name}" for name in commands)}
+    assert first_cells("## Commands") == described
+
+
+def test_every_route_is_on_the_page_and_no_other() -> None:
+    source = (ROOT / "qsticky/web/routes.py").read_text()
+    routes = {f"{method} {path}" for path, method in re.findall(r'"(/.*?)": \("(\w+)"', source)}
+    assert len(routes) > 1
+    assert first_cells("## Routes") == routes
+
+
+def test_every_field_of_the_health_document_is_on_the_page_and_no_other() -> None:
+    document = Health(ROOT, check_interval=30, request_timeout=10, clock=FakeClock()).document()
+    services = document.pop("services")
+    assert isinstance(services, dict)
+    assert first_cells("### Fields") == {*document, *(f"services.{name}" for name in services)}
+    for name, fields in services.items():
+        described = row(f"services.{name}").partition(" | ")[2]
+        assert re.findall(r"`(\w+)`", described) == list(fields)
+
+
+def test_every_state_and_reason_is_on_the_page_and_no_other() -> None:
+    assert first_cells("### Status") == {"status", *Status}
+    assert first_cells("### Reasons") == {"reason", *Reason}
+
+
+def test_every_metric_is_on_the_page_and_no_other() -> None:
+    registry = CollectorRegistry()
+    Metrics(registry, check_interval=30, revision="", clock=FakeClock())
+    exported = {
+        metric.name + ("_total" if metric.type == "counter" else "")
+        for metric in registry.collect()
+    }
+    assert first_cells("## Metrics") == exported
+
+
+def test_the_values_of_labels_and_fields_are_on_the_page() -> None:
+    for name, values in {
+        "qsticky_syncs_total": Trigger,
+        "qsticky_rebinds_total": RebindCause,
+        "qsticky_api_errors_total": ErrorKind,
+        "qsticky_qbittorrent_connection_status": ConnectionStatus,
+        "port_source": PortSource,
+    }.items():
+        for value in values:
+            assert value in row(name), (name, value)
+    for value in ListeningBy:
+        assert f"`{value}`" in section("### Fields")
