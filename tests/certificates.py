@@ -39,35 +39,37 @@ def make(address: str = "127.0.0.1", age: dt.timedelta = dt.timedelta(0)) -> tup
 class Issued:
     """A certificate for an address and localhost, and its key; without an issuer it is a CA's own.
 
-    It is this old, and an hour; it is valid for a day.
+    Without an address it names none but by its common name. It is this old, and an hour; it is
+    valid for a day.
     """
 
     def __init__(
         self,
-        address: str = "127.0.0.1",
+        address: str | None = "127.0.0.1",
         *,
         issuer: Issued | None = None,
         age: dt.timedelta = dt.timedelta(0),
     ) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name(
-            [x509.NameAttribute(x509.NameOID.COMMON_NAME, address if issuer else "The issuer")]
+            [x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost" if issuer else "The issuer")]
         )
         signer = issuer or self
         made = dt.datetime.now(dt.UTC) - age - dt.timedelta(hours=1)
         public, signers = self._key.public_key(), signer._key.public_key()
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(address))]
         builder = (
             x509.CertificateBuilder(signer._name, self._name, public)
             .serial_number(x509.random_serial_number())
             .not_valid_before(made)
             .not_valid_after(made + dt.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName(names), False)
             .add_extension(x509.BasicConstraints(issuer is None, None), True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signers), False)
             .add_extension(_usage(signs=issuer is None), True)
         )
+        if address:
+            names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(address))]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
         self._certificate = builder.sign(signer._key, hashes.SHA256())
 
     @property

@@ -2,10 +2,9 @@
 
 import contextlib
 import http.client
-import io
 import queue
-import re
 import socket
+import ssl
 import threading
 import time
 import weakref
@@ -13,17 +12,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from qsticky.services.bounded_answer import BoundedResponse, UnfitAnswerError, too_long
+
 _E = TypeVar("_E", bound=BaseException)
 
-LARGEST_HEAD = 64 * 1024
 _CHUNK = 64 * 1024
+_FOR_ANOTHER = (62, 64)  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and ..._IP_ADDRESS_MISMATCH
 _CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 
@@ -42,12 +43,15 @@ class Response:
         return 200 <= self.status < 300
 
 
-class UnfitAnswerError(Exception):
-    """An answer that is not read on: `problem` says what is wrong with it, after "it"."""
+class ForAnotherHostError(Exception):
+    """A certificate that is not for the host that was asked for, but for these `names`.
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
+    They are None where they could not be found out.
+    """
+
+    def __init__(self, names: tuple[str, ...] | None) -> None:
+        super().__init__(names)
+        self.names = names
 
 
 class Stage(Enum):
@@ -171,9 +175,28 @@ def _send(
         for part in answer.raw.stream(_CHUNK, decode_content=False):
             body += part
             if len(body) > limit:
-                raise _too_long(limit)
+                raise too_long(limit)
         cookies = {cookie.name: cookie.value or "" for cookie in answer.cookies}
         return Response(answer.status_code, bytes(body), answer.headers, cookies)
+
+
+def _names(connection: HTTPSConnection) -> tuple[str, ...] | None:
+    """Ask once more for a certificate that is for another host, to tell for which."""
+    try:
+        context = ssl.create_default_context(
+            cafile=connection.ca_certs, capath=connection.ca_cert_dir
+        )
+        context.check_hostname = False
+        address = (connection.host, connection.port)
+        with (
+            socket.create_connection(address, connection.timeout) as plain,
+            context.wrap_socket(plain, server_hostname=connection.host) as secured,
+        ):
+            certificate = secured.getpeercert() or {}
+    except OSError:
+        return None
+    found = cast(tuple[tuple[str, str], ...], certificate.get("subjectAltName", ()))
+    return tuple(name for kind, name in found if kind in ("DNS", "IP Address"))
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -269,7 +292,7 @@ class Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs, source_address=self._source_address)
         line = self._line
 
-        class Answer(_BoundedResponse):
+        class Answer(BoundedResponse):
             def begin(self) -> None:
                 super().begin()
                 self.expect_body(line.limit)
@@ -286,7 +309,12 @@ class Adapter(HTTPAdapter):
 
             def connect(self) -> None:
                 with line.connecting(self):
-                    super().connect()
+                    try:
+                        super().connect()
+                    except ssl.SSLCertVerificationError as error:
+                        if error.verify_code in _FOR_ANOTHER:
+                            raise ForAnotherHostError(_names(self)) from error
+                        raise
                 self.is_verified = True  # as far as people want it: no warning on every connection
 
         class PlainPool(HTTPConnectionPool):
@@ -296,111 +324,3 @@ class Adapter(HTTPAdapter):
             ConnectionCls = Tls
 
         self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
-
-
-class _BoundedResponse(http.client.HTTPResponse):
-    """Counts an answer's bytes off the wire, and reads its chunks strictly.
-
-    What reads from it sees no Transfer-Encoding: `urllib3` would take any number for a chunk's
-    size, a negative one too.
-    """
-
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self._wire = _Wire(self.fp.detach())
-        self.fp = io.BufferedReader(self._wire)
-
-    def expect_body(self, limit: int) -> None:
-        """Go on after the head, to a body of at most `limit` bytes."""
-        self._wire.expect_body(limit)
-        codings = self.headers.get_all("Transfer-Encoding", [])
-        if not codings:
-            return
-        if len(codings) > 1 or not self.chunked:
-            raise http.client.UnknownTransferEncoding
-        self.chunked = False
-        del self.headers["Transfer-Encoding"], self.headers["Content-Length"]
-        self.fp = io.BufferedReader(_Chunks(self.fp))
-
-
-class _Wire(io.RawIOBase):
-    """An answer's bytes as they come, counted."""
-
-    def __init__(self, raw: io.RawIOBase) -> None:
-        self._raw = raw
-        self._in_head = True
-        self._begun = False
-        self._limit = LARGEST_HEAD
-        # A buffer is read ahead, so that some of the body may come with the head.
-        self._left = LARGEST_HEAD + io.DEFAULT_BUFFER_SIZE
-
-    def readable(self) -> bool:
-        return True
-
-    def expect_body(self, limit: int) -> None:
-        self._in_head = False
-        self._limit = self._left = limit
-
-    def readinto(self, buffer: Any) -> int:
-        count = self._raw.readinto(buffer) or 0
-        if self._in_head and self._begun and not count:
-            # `http.client` takes an answer that ends within its headers for a whole one.
-            raise http.client.IncompleteRead(b"")
-        self._begun = True
-        self._left -= count
-        if self._left < 0:
-            raise _too_long(self._limit, of="headers" if self._in_head else "")
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Chunks(io.RawIOBase):
-    """The body within a chunked answer."""
-
-    _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\n]*)?\r?\n")
-
-    def __init__(self, source: io.BufferedReader) -> None:
-        self._source = source
-        self._left = 0
-        self._ended = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._left and not self._ended:
-            self._begin_chunk()
-        count = self._source.readinto(memoryview(buffer)[: self._left]) if self._left else 0
-        if self._left and not count:
-            raise http.client.IncompleteRead(b"")
-        self._left -= count
-        if count and not self._left and self._line() not in (b"\r\n", b"\n"):
-            raise UnfitAnswerError("answered in chunks that don't end where they say")
-        return count
-
-    def close(self) -> None:
-        self._source.close()
-        super().close()
-
-    def _begin_chunk(self) -> None:
-        if not (size := self._SIZE.fullmatch(self._line())):
-            raise UnfitAnswerError("answered in chunks whose size is not a number")
-        self._left = int(size[1], 16)
-        if not self._left:
-            self._ended = True
-            while self._line() not in (b"\r\n", b"\n"):
-                pass  # a trailer, which nobody asked for
-
-    def _line(self) -> bytes:
-        line = self._source.readline()
-        if not line.endswith(b"\n"):
-            raise http.client.IncompleteRead(line)
-        return line
-
-
-def _too_long(limit: int, of: str = "") -> UnfitAnswerError:
-    size = f"{limit // 1024**2} MiB" if limit >= 1024**2 else f"{limit // 1024} KiB"
-    return UnfitAnswerError(f"answered with more than {size}{f' of {of}' if of else ''}")

@@ -10,7 +10,9 @@ import requests
 import urllib3
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
-from qsticky.services.connection import Stage, UnfitAnswerError, chain, find
+from qsticky.services.bounded_answer import UnfitAnswerError
+from qsticky.services.connection import ForAnotherHostError, Stage, chain, find
+from qsticky.services.text import printable
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def explain(
         return invalid_response(service, ErrorKind.INVALID_RESPONSE, unfit.problem)
     if find(error, TimeoutError):
         kind, problem = _timed_out(stage, timeout)
+    elif another := find(error, ForAnotherHostError):
+        kind, problem = ErrorKind.TLS, _for_another_host(another.names)
     elif refused := find(error, ssl.SSLCertVerificationError):
         kind, problem = ErrorKind.TLS, _refused_certificate(refused)
     elif row := next((row for row in _FAILURES if find(error, *row.causes)), None):
@@ -130,12 +134,27 @@ def _timed_out(stage: Stage, timeout: float) -> tuple[ErrorKind, str]:
 
 
 def _refused_certificate(error: ssl.SSLCertVerificationError) -> str:
-    why = error.verify_message.rstrip(".").replace("{", "(").replace("}", ")")
+    why = _literal(error.verify_message.rstrip("."))
+    remedy = _CERTIFICATES.get(error.verify_code, _UNKNOWN_ISSUER)
+    return f"has a certificate that was refused ({why}); {remedy}, or {_UNVERIFIED}"
+
+
+def _for_another_host(names: tuple[str, ...] | None) -> str:
+    if names == ():
+        return (
+            "has a certificate that names no host; make one that does (subjectAltName; a common "
+            f"name alone does not count), or {_UNVERIFIED}"
+        )
+    told = f" ({', '.join(names[:_MOST_NAMES])})" if names else ""
     return (
-        f"has a certificate that was refused ({why}); "
-        f"{_CERTIFICATES.get(error.verify_code, _UNKNOWN_ISSUER)}, or "
-        "set QBITTORRENT_VERIFY_SSL=false to accept any certificate"
+        f"has a certificate that is for another host; set QBITTORRENT_HOST to a name that it is "
+        f"for{_literal(told)}, or {_UNVERIFIED}"
     )
+
+
+def _literal(text: str) -> str:
+    """Make a text from elsewhere fit for a sentence in which remedies stand by their names."""
+    return printable(text[:_LONGEST_QUOTE]).replace("{", "(").replace("}", ")")
 
 
 @dataclass(frozen=True)
@@ -174,9 +193,10 @@ _FAILURES = (
 )
 _NO_HTTP = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException)
 _UNKNOWN_ISSUER = "set QBITTORRENT_CA_FILE to the certificate of the CA that signed it"
-_FOR_ANOTHER = "set QBITTORRENT_HOST to a name that it is for"
+_UNVERIFIED = "set QBITTORRENT_VERIFY_SSL=false to accept any certificate"
 _CERTIFICATES = {  # by OpenSSL's X509_V_ERR_...
+    9: "set the clock of this machine, or of the one that made it, right",  # CERT_NOT_YET_VALID
     10: "renew it",  # CERT_HAS_EXPIRED
-    62: _FOR_ANOTHER,  # HOSTNAME_MISMATCH
-    64: _FOR_ANOTHER,  # IP_ADDRESS_MISMATCH
 }
+_MOST_NAMES = 5
+_LONGEST_QUOTE = 300

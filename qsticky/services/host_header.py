@@ -14,7 +14,7 @@ _LOCAL = "127.0.0.1"
 
 
 def refusal(http: HttpClient) -> str:
-    """Tell what is wrong with the Host header, once it was refused, and the remedy."""
+    """Tell what is wrong with our Host header, once it was refused, and the remedy."""
     address = urlsplit(http.service.url)
     name, port = address.hostname or "", address.port
     if _takes(http, f"[{name}]" if ":" in name else name):
@@ -34,6 +34,13 @@ def refusal(http: HttpClient) -> str:
         "Web UI, WebUI\\ServerDomains), and where a port is mapped, as in 8081:8080, make both "
         "ports the same"
     )
+
+
+PROXIED = (
+    "refuses the Host header as the proxy in front of it passes it on; have the proxy name "
+    "qBittorrent's own address and port there (for nginx: proxy_set_header Host $proxy_host), or "
+    "let QBITTORRENT_HOST and QBITTORRENT_PORT name qBittorrent itself"
+)
 
 
 def _takes(http: HttpClient, host: str) -> bool:

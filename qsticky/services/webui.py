@@ -77,7 +77,9 @@ class WebUI:
         except _NoSessionError:
             self._log_in()
         except _HostRefusedError:
-            raise self._unauthorized(host_header.refusal(self.http)) from None
+            proxied = self._behind_proxy
+            problem = host_header.PROXIED if proxied else host_header.refusal(self.http)
+            raise self._unauthorized(problem) from None
         with self._exchange(method, path, form=form, limit=limit) as answer:
             self._judge(answer, logged_in=True)
             yield answer

@@ -155,12 +155,21 @@ def test_where_localhost_is_let_in_nobody_logs_in(start: Start, private: Private
     assert "login" not in qsticky.events()
 
 
-def test_a_refused_host_header_is_no_refused_login(start: Start, private: Private) -> None:
+def test_a_refused_name_in_the_host_header_is_no_refused_login_and_its_remedy_works(
+    start: Start, private: Private
+) -> None:
     server = private({"WebUI\\ServerDomains": "torrents.example"})
     qsticky = start(QBITTORRENT_PORT=server.port, QBITTORRENT_HOST="localhost")
     qsticky.wait_for("failing", "qbittorrent_unauthorized")
-    assert_failing(qsticky, "qbittorrent_unauthorized", "WebUI\\ServerDomains", "8081:8080")
+    assert_failing(
+        qsticky,
+        "qbittorrent_unauthorized",
+        'refuses the name "localhost" in the Host header',
+        "set QBITTORRENT_HOST=127.0.0.1",
+    )
     assert qsticky.metric("qbittorrent_logins_total") == 0
+    qsticky.stop()
+    start(QBITTORRENT_PORT=server.port, QBITTORRENT_HOST="127.0.0.1").wait_for("synced")
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,9 @@ class Certificates:
     ca: Path
     right: ssl.SSLContext
     wrong_name: ssl.SSLContext
+    nameless: ssl.SSLContext
     expired: ssl.SSLContext
+    not_yet: ssl.SSLContext
     self_signed: ssl.SSLContext
 
 
@@ -63,6 +65,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         ca=folder / "ca.pem",
         right=Issued(issuer=ca).context(folder / "right.pem"),
         wrong_name=Issued("192.0.2.1", issuer=ca).context(folder / "wrong_name.pem"),
+        nameless=Issued(None, issuer=ca).context(folder / "nameless.pem"),
+        not_yet=Issued(issuer=ca, age=dt.timedelta(days=-2)).context(folder / "not_yet.pem"),
         expired=Issued(issuer=ca, age=dt.timedelta(days=2)).context(folder / "expired.pem"),
         self_signed=Issued().context(folder / "self_signed.pem"),
     )
