@@ -5,12 +5,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from qsticky.check import remedies
+from qsticky.check import gluetun_remedies, remedies
 from qsticky.check.facts import Facts
 from qsticky.check.findings import Finding, Section
 from qsticky.clock import in_words
 from qsticky.config import AuthType, Config, is_loopback
-from qsticky.errors import ServiceError
+from qsticky.errors import Reason, ServiceError
 from qsticky.files import open_at_once
 from qsticky.services import vpn_control
 from qsticky.services.factory import make_gluetun, make_vpn_control
@@ -36,10 +36,13 @@ def control_server(facts: Facts) -> Iterator[Finding]:
         facts.ports = gluetun.forwarded_ports()
     except RoleError as error:
         yield SECTION.ok("control_server", answers)
-        yield SECTION.failed("route", str(error), *remedies.permit_the_port(facts, error))
+        yield SECTION.failed("route", str(error), *gluetun_remedies.permit_the_port(facts, error))
     except ServiceError as error:
-        away = remedies.address(facts, "gluetun", 8000, recreated=_is_recreated(facts))
-        yield SECTION.failed("control_server", str(error), *(away if error.gone else ()))
+        away = remedies.address(
+            facts, "gluetun", 8000, gone=error.gone, recreated=_is_recreated(facts)
+        )
+        elsewhere = error.gone or error.reason is Reason.GLUETUN_INVALID_RESPONSE
+        yield SECTION.failed("control_server", str(error), *(away if elsewhere else ()))
     if facts.ports is None:
         yield SECTION.skipped("rest", "Not tried: its forwarded port and public address")
         return
@@ -60,7 +63,7 @@ def vpn_restart(facts: Facts) -> Iterator[Finding]:
     try:
         make_vpn_control(facts.config, unobserved).check_permission()
     except RoleError as error:
-        yield SECTION.failed(check, str(error), *remedies.permit(facts, route))
+        yield SECTION.failed(check, str(error), *gluetun_remedies.permit(facts, route))
     else:
         yield SECTION.ok(check, f"{route} is permitted, which GLUETUN_RESTART_AFTER needs")
 
@@ -91,7 +94,7 @@ def port_file(facts: Facts) -> Iterator[Finding]:
         yield SECTION.ok(check, f"{has} too ({age})")
     elif port is None:
         yield SECTION.failed(
-            check, f"{has} in it ({age})", *remedies.mount_the_port_file(facts, path)
+            check, f"{has} in it ({age})", *gluetun_remedies.mount_the_port_file(facts, path)
         )
     else:
         yield SECTION.warning(
@@ -104,16 +107,16 @@ def port_file(facts: Facts) -> Iterator[Finding]:
 def _unreadable(facts: Facts, path: Path, error: OSError) -> Finding:
     check, problem = "port_file", f"{path} can't be read ({error.strerror})"
     if isinstance(error, PermissionError):
-        readable = remedies.let_the_port_file_be_read(facts, path)
+        readable = gluetun_remedies.let_the_port_file_be_read(facts, path)
         return SECTION.failed(check, problem, *readable)
-    return SECTION.failed(check, problem, *remedies.mount_the_port_file(facts, path))
+    return SECTION.failed(check, problem, *gluetun_remedies.mount_the_port_file(facts, path))
 
 
 def _forwarded_port(facts: Facts, ports: tuple[int, ...]) -> Finding:
     check, index = "forwarded_port", facts.config.gluetun_port_index
     if not ports:
         none = "Gluetun has no forwarded port now; a VPN that just started may need a minute"
-        return SECTION.failed(check, none, *remedies.forward_a_port(facts))
+        return SECTION.failed(check, none, *gluetun_remedies.forward_a_port(facts))
     if index > len(ports):
         fewer = remedies.for_qsticky(facts, f"GLUETUN_PORT_INDEX={len(ports)}")
         return SECTION.failed(check, str(no_port_at(index, len(ports))), fewer)
@@ -140,7 +143,7 @@ def _public_ip(facts: Facts, gluetun: Gluetun) -> Finding:
         check,
         f"{refused}; with it a changed public address tells that the VPN reconnected, which "
         f"can't be seen where {facts.config.vpn_interface} isn't visible",
-        *remedies.permit(facts, route),
+        *gluetun_remedies.permit(facts, route),
     )
 
 

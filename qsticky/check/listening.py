@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from qsticky.check import remedies
+from qsticky.check import gluetun_remedies, remedies
 from qsticky.check.facts import Facts
 from qsticky.check.findings import Finding, Remedy, Section
 from qsticky.config import is_loopback
@@ -60,7 +60,9 @@ def sockets(facts: Facts) -> Iterator[Finding]:
     if facts.config.forwarded_port and not listener.incoming.peers:
         port = facts.config.forwarded_port
         firewall = f"Whether Gluetun's firewall lets port {port} in can't be seen from here"
-        yield SECTION.unknown("firewall", firewall, *remedies.open_the_firewall(facts, port))
+        yield SECTION.unknown(
+            "firewall", firewall, *gluetun_remedies.open_the_firewall(facts, port)
+        )
 
 
 def address(facts: Facts) -> Iterator[Finding]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 
 class Place(StrEnum):
-    """A container of Docker's, Podman's or the like; a Pod of Kubernetes; or a machine itself."""
+    """A container of Docker's, or one of Podman's; a Pod of Kubernetes; a machine itself."""
 
     CONTAINER = "container"
+    PODMAN = "podman"
     KUBERNETES = "kubernetes"
     MACHINE = "machine"
 
@@ -22,7 +23,9 @@ def place(environ: Mapping[str, str], root: Path = Path("/")) -> Place:
     """
     if environ.get("KUBERNETES_SERVICE_HOST"):
         return Place.KUBERNETES
-    if any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv")):
+    if (root / "run/.containerenv").exists():
+        return Place.PODMAN
+    if (root / ".dockerenv").exists():
         return Place.CONTAINER
     try:
         groups = (root / "proc/1/cgroup").read_text(errors="replace")

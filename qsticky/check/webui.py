@@ -179,9 +179,14 @@ class _OneLogin(LoginLimit):
             )
         self._spent = True
 
-    def plan(self, pause: float) -> str:  # noqa: ARG002 - there is no other try
+    def plan(self, pause: float) -> str:
         """Tell what comes after a refusal."""
-        return "this check tried once; the fifth refusal in a row bans this address for an hour"
+        if pause == self._BAN_PAUSE:
+            return "this check tried once"
+        return (
+            "this check tried once; the fifth refusal in a row bans this address for an hour, or "
+            "an earlier one where qBittorrent is set so"
+        )
 
 
 _FOREIGN = (ErrorKind.INVALID_RESPONSE, ErrorKind.HTTP_STATUS)

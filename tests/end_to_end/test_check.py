@@ -206,6 +206,21 @@ def test_a_host_name_that_the_webui_does_not_know(check: Check, private: Private
     webui.close()
 
 
+def test_a_ban_in_another_language(check: Check, private: Private) -> None:
+    server = private({"General\\Locale": "zh_CN"})
+    client = Client(server.url)
+    for _ in range(5):
+        client.login("wrong")
+    refusal = client.login(server.password)
+    client.close()
+    assert (refusal.status_code, refusal.text.isascii()) == (403, False)
+    banned = check(QBITTORRENT_PORT=server.port)
+    assert banned.by_verdict("failed") == ["authentication"]
+    assert "has banned this address" in banned.named("authentication")["text"]
+    server.restart()  # as it advises
+    assert check(QBITTORRENT_PORT=server.port).code == 0
+
+
 def test_a_port_that_is_mapped(check: Check, private: Private) -> None:
     server = private({})
     with mapped_to(server.port) as port:

@@ -61,6 +61,9 @@ def test_another_service_in_gluetun_s_place(examine: Examine, gluetun: GluetunSi
     found = examine()
     assert found.failed == ["control_server"]
     assert "not a JSON" in found["control_server"].text
+    copied = found.copied("control_server")
+    assert copied[:2] == ["GLUETUN_HOST=localhost", "GLUETUN_PORT=8000"]
+    assert not any(line.startswith("docker") for line in copied)
 
 
 @pytest.mark.parametrize(

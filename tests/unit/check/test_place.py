@@ -15,7 +15,7 @@ from tests.unit.check.conftest import Examine
     ("file", "content", "found"),
     [
         (".dockerenv", "", Place.CONTAINER),
-        ("run/.containerenv", "", Place.CONTAINER),
+        ("run/.containerenv", "", Place.PODMAN),
         ("proc/1/cgroup", "12:pids:/docker/0123abcd\n", Place.CONTAINER),
         ("proc/1/cgroup", "0::/kubepods/besteffort/pod1/0123abcd\n", Place.KUBERNETES),
         ("proc/1/cgroup", "0::/init.scope\n", Place.MACHINE),
@@ -33,7 +33,8 @@ def test_a_place_shows_by_what_made_it(
 
 
 WORDS = {
-    Place.CONTAINER: ("docker ", "compose"),
+    Place.CONTAINER: ("docker ",),
+    Place.PODMAN: ("podman ",),
     Place.KUBERNETES: ("kubectl", "Pod"),
     Place.MACHINE: ("systemctl", "journalctl", "/etc/qsticky"),
 }
