@@ -158,7 +158,8 @@ class QSticky:
         return [line["event"] for line in self.log() if "event" in line]
 
     def event(self, name: str) -> dict[str, Any]:
-        """Return the log line of an event that has happened once."""
+        """Return the log line of an event that has happened once, as soon as it is written."""
+        wait_until(lambda: name in self.events(), BOUND, f"the event {name} to be logged")
         (line,) = (line for line in self.log() if line.get("event") == name)
         return line
 
