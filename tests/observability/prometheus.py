@@ -13,10 +13,17 @@ from typing import Any, Self
 
 import requests
 
-from tests.real import free_port, require, wait_until
+from tests.real import free_port, missing, require, wait_until
 
 BOUND = 60  # seconds; it is up within two, but for blocks of a fleet that it has to read
 _TIME_TO_STOP = 20
+
+
+def of_3(program: str) -> str:
+    """Return the path of a program of Prometheus 3, where `tests/prepare` has put it."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = cache / "qsticky" / "prometheus-3" / "usr" / "bin" / program
+    return str(path) if path.exists() else missing(f"{program} of Prometheus 3", prepared=True)
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,8 @@ class Prometheus:
     It scrapes `targets`, and with `scrapes_itself` also its own metrics under the job and instance
     ``prometheus``, and evaluates the rules, every `interval` seconds. `storage` is where its blocks
     are, when they are to be kept or were there before. `settings` are more sections of its
-    configuration, such as ``alerting``; `options` more of its command line.
+    configuration, such as ``alerting``; `options` more of its command line. `program` is another
+    one than Debian's.
     """
 
     def __init__(
@@ -73,6 +81,7 @@ class Prometheus:
         storage: Path | None = None,
         settings: Mapping[str, object] | None = None,
         options: Iterable[str] = (),
+        program: str | None = None,
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -80,7 +89,7 @@ class Prometheus:
         own = Target(f"127.0.0.1:{self.port}", "prometheus", "prometheus")
         self._targets = (*targets, own) if scrapes_itself else tuple(targets)
         self._command = [
-            require("prometheus"),
+            program or require("prometheus"),
             f"--config.file={folder / 'prometheus.json'}",
             f"--storage.tsdb.path={storage or folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",

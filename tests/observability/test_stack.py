@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
 from tests.end_to_end.command import QSticky
-from tests.observability.prometheus import Prometheus, Target
+from tests.observability.alerts import alerts
+from tests.observability.prometheus import Prometheus, Target, of_3
 from tests.observability.story import Instance
 from tests.real import free_port, missing, require, wait_until
 
@@ -53,7 +55,8 @@ def compose(*files: Path, **variables: str) -> subprocess.CompletedProcess[str]:
 
 def resolved(*files: Path, **variables: str) -> Config:
     """What compose makes of files; it must have nothing to say about them."""
-    needed = {"GRAFANA_ADMIN_PASSWORD": "not-this-one", "VPN_SERVICE_PROVIDER": "example"}
+    asked_for = set(re.findall(r"\$\{(\w+):\?", "".join(file.read_text() for file in files)))
+    needed = dict.fromkeys(asked_for, "1024")
     done = compose(*files, **{**needed, **variables})
     assert (done.returncode, done.stderr) == (0, "")
     config: Config = json.loads(done.stdout)
@@ -267,14 +270,9 @@ class Receiver:
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/alerts"
 
-    def told_of_its_end(self) -> bool:
-        """Whether the alert about a qSticky that is gone has come."""
-        return any(
-            (alert["labels"]["alertname"], alert["labels"]["instance"])
-            == ("QStickyDown", "qsticky")
-            for alert in self.alerts
-            if "instance" in alert["labels"]
-        )
+    def told_of(self, alert: str) -> bool:
+        """Whether that alert has come."""
+        return any(one["labels"]["alertname"] == alert for one in self.alerts)
 
 
 @pytest.fixture
@@ -299,10 +297,10 @@ def alertmanager_program() -> str:
 def alertmanager(
     alertmanager_program: str, container: Mapping[str, Path], receiver: Receiver, tmp_path: Path
 ) -> Iterator[str]:
-    """An Alertmanager with the shipped file, the webhook's URL and the first wait being others."""
+    """An Alertmanager with the shipped file, the webhooks' URLs and the first wait being others."""
     shipped = (container["alertmanager"] / "etc/alertmanager/alertmanager.yml").read_text()
-    replaced = shipped.replace("http://webhook.example/alerts", receiver.url)
-    assert replaced != shipped
+    replaced, webhooks = re.subn(r"http://(webhook|heartbeat)\.example/\w*", receiver.url, shipped)
+    assert webhooks == 2
     file = tmp_path / "alertmanager.yml"
     file.write_text(re.sub(r"(group_wait): \w+", r"\1: 1s", replaced))
     address = f"127.0.0.1:{free_port()}"
@@ -311,9 +309,19 @@ def alertmanager(
     command += [f"--web.listen-address={address}", "--cluster.listen-address="]
     with (tmp_path / "alertmanager.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    yield address
-    process.terminate()
-    process.wait(BOUND)
+    try:
+        wait_until(lambda: _is_ready(f"http://{address}"), BOUND, "Alertmanager to be ready")
+        yield address
+    finally:
+        process.terminate()
+        process.wait(BOUND)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/-/ready", timeout=BOUND).ok
+    except requests.RequestException:
+        return False
 
 
 @pytest.fixture
@@ -342,7 +350,11 @@ def test_an_alert_goes_all_the_way_from_the_daemon_to_the_receiver(
     settings["rule_files"] = [str(folder / name) for name in settings["rule_files"]]
     settings["scrape_configs"][0]["file_sd_configs"] = [{"files": [str(targets)]}]
     with Prometheus(
-        tmp_path / "prometheus", [Target(address, "qsticky")], settings=settings
+        tmp_path / "prometheus",
+        [Target(address, "qsticky")],
+        settings=settings,
+        options=["--rules.alert.resend-delay=1s"],  # the first is sent before it finds Alertmanager
+        program=of_3("prometheus"),
     ) as prometheus:
         up = 'up{job="qsticky", instance="qsticky"}'
         wait_until(lambda: prometheus.value(up) == 1, BOUND, "the target to be up")
@@ -352,9 +364,45 @@ def test_an_alert_goes_all_the_way_from_the_daemon_to_the_receiver(
             for group in yaml.safe_load(Path(file).read_text())["groups"]
             for rule in group["rules"]
         }
+        wait_until(lambda: receiver.told_of("Watchdog"), BOUND, "the sign of life")
+        assert not receiver.told_of("QStickyGone")
         assert qsticky.stop() == 0
-        wait_until(receiver.told_of_its_end, BOUND, "the alert to reach the receiver")
+        wait_until(lambda: receiver.told_of("QStickyGone"), BOUND, "the alert to come")
         assert {rule["health"] for rule in loaded(prometheus)} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("cause", "lesser"),
+    [
+        ("QStickyPeersCannotConnect", "QStickyRebindsDontHelp"),
+        ("QStickyPeersCannotConnect", "QStickyNobodyCameIn"),
+        ("QStickyGone", "QStickyAddressDiffers"),
+        ("QStickyNoSync", "QStickyPeersCannotConnect"),
+        ("QStickyPortClosed", "QStickyRebindsDontHelp"),
+        ("QStickyPortFlapping", "QStickyPortContested"),
+        ("QStickyPortFlapping", "QStickyNobodyCameIn"),
+    ],
+)
+def test_alertmanager_keeps_back_what_a_worse_alert_of_the_same_instance_explains(
+    alertmanager: str, cause: str, lesser: str
+) -> None:
+    def alert(name: str, instance: str) -> Config:
+        severity = alerts()[name]["labels"]["severity"]
+        labels = {"alertname": name, "severity": severity, "job": "media", "instance": instance}
+        return {"labels": labels}
+
+    sent = [alert(cause, "home"), alert(lesser, "home"), alert(lesser, "elsewhere")]
+    api = f"http://{alertmanager}/api/v2/alerts"
+    requests.post(api, json=sent, timeout=BOUND).raise_for_status()
+
+    def states() -> dict[tuple[str, str], str]:
+        told = requests.get(api, timeout=BOUND).json()
+        keys = ((one["labels"]["alertname"], one["labels"]["instance"]) for one in told)
+        return dict(zip(keys, (one["status"]["state"] for one in told), strict=True))
+
+    expected = {(cause, "home"): "active", (lesser, "home"): "suppressed"}
+    expected[lesser, "elsewhere"] = "active"
+    wait_until(lambda: states() == expected, BOUND, f"{expected} instead of {states()}")
 
 
 def loaded(prometheus: Prometheus) -> list[dict[str, Any]]:
