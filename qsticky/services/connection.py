@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import logging
 import queue
 import socket
 import ssl
@@ -26,6 +27,9 @@ _E = TypeVar("_E", bound=BaseException)
 _CHUNK = 64 * 1024
 _FOR_ANOTHER = (62, 64)  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and ..._IP_ADDRESS_MISMATCH
 _CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+
+# It would log headers that it can't parse, with the path, a traceback and cookies, at each request.
+logging.getLogger("urllib3.connection").setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True)

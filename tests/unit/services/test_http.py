@@ -200,6 +200,14 @@ def test_cookies_are_told_and_not_kept(serve: Serve, client: MakeClient) -> None
     assert b"cookie" not in seen[1].lower()
 
 
+def test_nothing_is_logged_of_headers_that_are_none(
+    serve: Serve, client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nno header\r\nSet-Cookie: SID=secret\r\n\r\n"
+    ask(client(serve(answering(answer))), path="/secret")
+    assert not caplog.records
+
+
 # The request's thread
 
 
