@@ -40,3 +40,8 @@ def test_the_demo_runs_in_a_container_as_readme_says(engine: Engine, image: str)
     environment = engine.inspect(container)["Config"]["Env"]
     assert "METRICS_ADDRESS=0.0.0.0" in environment
     engine.docker("stop", container)
+
+    def left() -> str:
+        return engine.docker("ps", "--all", "--quiet", "--filter", f"id={container}")
+
+    wait_until(lambda: not left(), 30, "the container to be removed")  # by --rm
