@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test image-test wheel-test test-newer chaos page-pictures dashboard-picture soak bench bench-quick bench-compare fleet coverage lint format docs lock clean
+.PHONY: help demo test image-test wheel-test test-newer chaos hostile page-pictures dashboard-picture soak bench bench-quick bench-compare fleet coverage lint format docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -32,6 +32,9 @@ test-newer: .venv/development ## what asks a real qBittorrent, against newer one
 
 chaos: .venv/development ## three minutes of random faults, and what became of them
 	$(BIN)/python -m tools.chaos.chaos --seconds 180
+
+hostile: .venv/development ## the daemon's memory beside services that send as much as they can
+	$(BIN)/python -m tools.hostile
 
 page-pictures: .venv/development ## the README's pictures of the page, in docs/pictures
 	$(BIN)/python -m tools.page_pictures

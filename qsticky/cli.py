@@ -117,8 +117,10 @@ def _run() -> int:
     config = _load()
     if config is None:
         return 2
+    from qsticky import memory
     from qsticky.daemon import Daemon
 
+    memory.spare()
     return Daemon(config, revision=os.environ.get("QSTICKY_REVISION", "")).run()
 
 

@@ -1,6 +1,7 @@
 """The small family of errors: each carries its reason for machines and its sentence for people."""
 
 from enum import StrEnum
+from typing import Self
 
 
 class Reason(StrEnum):
@@ -52,6 +53,11 @@ class SyncError(Exception):
     def __init__(self, reason: Reason, sentence: str) -> None:
         super().__init__(sentence)
         self.reason = reason
+
+    def to_keep(self) -> Self:
+        """Return it without what led to it, whose frames hold whole answers of megabytes."""
+        self.__context__ = None
+        return self.with_traceback(None)
 
 
 class ServiceError(SyncError):

@@ -7,6 +7,7 @@ from typing import NoReturn
 LARGEST_STRING = 4 * 1024
 LARGEST_DOCUMENT = 256 * 1024
 MOST_VALUES = 20_000
+_BACKSLASH = ord("\\")
 
 
 def parse(body: bytes) -> object:
@@ -16,8 +17,8 @@ def parse(body: bytes) -> object:
     megabytes, which as Python's objects are many times that. Stricter than Python's `json`: no
     NaN, and no name twice.
     """
-    document = b"".join(_without_long_strings(body))
-    if len(document) > LARGEST_DOCUMENT or _most_values(document) > MOST_VALUES:
+    document = _without_long_strings(body)
+    if _most_values(document) > MOST_VALUES:
         raise ValueError("a document of too many values")
     try:
         return json.loads(document, object_pairs_hook=_unambiguous, parse_constant=_no_number)
@@ -31,24 +32,40 @@ def strings(body: bytes, most: int) -> Iterator[tuple[int, int]]:
     Raises ValueError where one doesn't end, or there are more than `most`. The time is linear in
     the length of the body.
     """
-    # Of the same length, and with no quotes but those around strings.
-    plain = body.replace(rb"\\", b"..").replace(rb"\"", b"..")
     count = end = 0
-    while (begin := plain.find(b'"', end)) >= 0:
-        end = plain.find(b'"', begin + 1) + 1
+    while (begin := body.find(b'"', end)) >= 0:
+        end = body.find(b'"', begin + 1)
+        while end >= 0 and _is_escaped(body, end):
+            end = body.find(b'"', end + 1)
         count += 1
-        if not end or count > most:
+        if end < 0 or count > most:
             raise ValueError("a string without an end, or too many")
+        end += 1
         yield begin, end
 
 
-def _without_long_strings(body: bytes) -> Iterator[bytes]:
-    copied = 0
+def _is_escaped(body: bytes, quote: int) -> bool:
+    first = quote
+    while body[first - 1] == _BACKSLASH:
+        first -= 1
+    return (quote - first) % 2 == 1
+
+
+def _without_long_strings(body: bytes) -> bytes:
+    """Return a document without them; raises ValueError where it is too long all the same."""
+    document, copied = bytearray(), 0
     for begin, end in strings(body, 2 * MOST_VALUES):
         if end - begin > LARGEST_STRING + 2:
-            yield body[copied : begin + 1]
+            document += _bounded(document, body, copied, begin + 1)
             copied = end - 1
-    yield body[copied:]
+    document += _bounded(document, body, copied, len(body))
+    return bytes(document)
+
+
+def _bounded(document: bytearray, body: bytes, begin: int, end: int) -> bytes:
+    if len(document) + end - begin > LARGEST_DOCUMENT:
+        raise ValueError("a document that is too long")
+    return body[begin:end]
 
 
 def _most_values(document: bytes) -> int:

@@ -136,9 +136,11 @@ class HttpClient:
             if connection is self._connection:
                 self._connection = self._connect()
             waited = patience if patience and stage is Stage.ESTABLISHED else self.timeout
-            if explained := explain(error, self.service, stage, waited):
-                raise explained from None
-            raise
+            explained = explain(error, self.service, stage, waited)
+            if explained is None:
+                raise
         finally:
             if connection is not self._connection:
                 connection.close()
+        # Out here, for an error that is kept would keep its context, and with it half an answer.
+        raise explained

@@ -7,6 +7,7 @@ in memory, and its ids begin anew with each start.
 
 import contextlib
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -16,6 +17,7 @@ from qsticky.services.bounded_json import parse, strings
 from qsticky.services.text import printable
 
 _SUCCESS, _FAILURE = 2, 8
+_MOST_ENTRIES = 500  # the last ones; an address has two at each opening
 _MOST_STRINGS = 400_000  # of 20,000 entries, which is as many as it keeps, there are 100,000
 _PORT = re.compile(r"\b(TCP|UTP)/([0-9]{1,5})\b")
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]+")
@@ -64,17 +66,17 @@ def read(body: bytes, port: int, after: LogMark | None) -> ListenLog:
     Raises ValueError where it is not a log.
     """
     names = (b"TCP/%d" % port, b"UTP/%d" % port)
-    found: list[ListenEntry] = []
-    continues = False
-    newest = None
-    for entry in _entries(body):
-        if newest is None and after is not None:
-            continues = _mark(entry) == after
-        newest = entry
-        if any(name in entry for name in names) and not (continues and _mark(entry) == after):
-            found += _read_entry(entry, port)
-    mark = None if newest is None else _mark(newest)
-    return ListenLog(mark, continues, tuple(found))
+    kept = deque[bytes](maxlen=_MOST_ENTRIES)
+    first = newest = None
+    for newest in _entries(body):
+        first = first or newest
+        if any(name in newest for name in names):
+            kept.append(newest)
+    continues = first is not None and after is not None and _mark(first) == after
+    if continues and kept and kept[0] == first:
+        kept.popleft()
+    entries = tuple(found for entry in kept for found in _read_entry(entry, port))
+    return ListenLog(_mark(newest) if newest else None, continues, entries)
 
 
 def _entries(body: bytes) -> Iterator[bytes]:

@@ -27,7 +27,7 @@ def read_ports(gluetun: Gluetun | None, fixed: int | None) -> Ports:
         return Ports(gluetun.forwarded_ports(), PortSource.CONTROL_SERVER)
     except SyncError as error:
         numbers = gluetun.ports_in_file()
-        return Ports(numbers, PortSource.PORT_FILE if numbers else None, error)
+        return Ports(numbers, PortSource.PORT_FILE if numbers else None, error.to_keep())
 
 
 @dataclass(frozen=True)

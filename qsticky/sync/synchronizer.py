@@ -187,7 +187,7 @@ class Synchronizer:
                 self._versions = replace(self._versions, qbittorrent=version, process=process)
         except SyncError as error:
             self._note_qbittorrent_failed(error)
-            return _Asked(failure=error)
+            return _Asked(failure=error.to_keep())
         self._restart.forget()
         self._listening_port.note(preferences.listen_port, self._port.number)
         return _Asked(preferences, transfer)
@@ -244,7 +244,7 @@ class Synchronizer:
         try:
             return self._listen(port, asked)
         except SyncError as error:
-            return _Outcome(Status.FAILING, error)
+            return _Outcome(Status.FAILING, error.to_keep())
 
     def _wait_for_port(self) -> _Outcome:
         """Be patient with a VPN that has no forwarded port yet, for as long as PORT_GRACE."""

@@ -23,7 +23,6 @@ CLIENTS = 32
 HEAD = b"GET /metrics HTTP/1.1\r\n" + (b"X: " + b"y" * 65_000 + b"\r\n") * 98 + b"\r\n"
 # As many small ones as fit.
 MANY = b"GET /metrics HTTP/1.1\r\n" + b"".join(b"a%02d:%b\r\n" % (n, b"b" * 600) for n in range(99))
-LITTLE = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
 @pytest.fixture(params=["plain", "tls"])
@@ -33,7 +32,6 @@ def qsticky(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[QSticky]
         "GLUETUN_PORT": free_port(),
         "QBITTORRENT_PORT": free_port(),
         "VPN_INTERFACE": "absent0",
-        **LITTLE,
     }
     if request.param == "tls":
         pair = certificates.self_signed(tmp_path)

@@ -140,13 +140,20 @@ HOSTILE = {
 @pytest.mark.parametrize("length", [20_000, 50_000, LARGE])
 def test_the_time_for_an_entry_is_linear_in_its_length(message: str, length: int) -> None:
     body = json.dumps([entry(1, message[:length])]).encode()
-    started = time.monotonic()
+    started = time.process_time()
     listen_log.read(body, PORT, None)
-    assert time.monotonic() - started < 5.0
+    assert time.process_time() - started < 5.0
+
+
+def test_of_many_entries_the_last_ones_are_kept() -> None:
+    entries = [entry(n, f'IP: "10.2.{n % 250}.2". Port: "TCP/51218"') for n in range(1_000)]
+    kept = read(*entries).entries
+    assert len(kept) == 500
+    assert str(kept[-1].address) == "10.2.249.2"
 
 
 def test_a_log_of_20_000_entries_is_read_in_time() -> None:
     entries = [entry(n, f'IP: "10.2.{n % 250}.2". Port: "TCP/{n}"') for n in range(40_000, 60_000)]
-    started = time.monotonic()
+    started = time.process_time()
     assert len(read(*entries).entries) == 1
-    assert time.monotonic() - started < 5.0
+    assert time.process_time() - started < 5.0
