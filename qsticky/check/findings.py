@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import TextIO
 
 from qsticky import __version__
+from qsticky.text import printable
 
 WIDTH = 80
 _INDENT = 11
@@ -121,17 +122,6 @@ def write(findings: Iterable[Finding], out: TextIO, environ: Mapping[str, str]) 
     verdict = Verdict.FAILED if failed else Verdict.OK
     print(f"\n{paint(summary(written), _COLOURS[verdict])}", file=out, flush=True)
     return written
-
-
-def printable(text: str) -> str:
-    """Write out what would act on a terminal, or is no text, as an escape.
-
-    A service's answer, or a path, can hold anything.
-    """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 def without_public_addresses(text: str) -> str:

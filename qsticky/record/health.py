@@ -8,9 +8,9 @@ from pathlib import Path
 
 from qsticky import __version__
 from qsticky.clock import Clock, rfc3339, wall
-from qsticky.record.logs import printable
 from qsticky.record.published_file import PublishedFile
 from qsticky.sync.report import Status, SyncReport, Trigger
+from qsticky.text import printable
 
 _SLACK = 5.0
 

@@ -8,10 +8,10 @@ from enum import StrEnum
 
 from qsticky.clock import Clock, in_words
 from qsticky.errors import ErrorKind, Reason, SyncError
-from qsticky.record.logs import printable
 from qsticky.services.http import Exchange
 from qsticky.services.qbittorrent import LOGIN
 from qsticky.sync.report import PortChange, RebindCause, Status, SyncReport
+from qsticky.text import printable
 
 _REMIND_EVERY = 15 * 60.0
 _MOST_EVENTS = 20

@@ -1,7 +1,6 @@
 """How a log line is written: its format, its fields, and where it goes."""
 
 import logging
-import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +10,10 @@ from pythonjsonlogger.json import JsonFormatter
 from qsticky.clock import rfc3339
 from qsticky.config import LogFormat
 from qsticky.record.log_writer import LogWriter
+from qsticky.text import printable
 
 LOGGER_NAME = "qSticky"
 _TIME_TO_EMPTY = 0.5
-_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def set_up(
@@ -51,11 +50,6 @@ def _notice(lines: logging.Formatter, number: int) -> str:
     message = f"{number} log lines are missing here, since nobody read the log"
     record = logging.LogRecord(LOGGER_NAME, logging.WARNING, "", 0, message, None, None)
     return lines.format(record) + "\n"
-
-
-def printable(text: str) -> str:
-    """Escape what would end a line, or speak to a terminal."""
-    return _NO_TEXT.sub(lambda character: ascii(character[0])[1:-1], text)
 
 
 class _TextLines(logging.Formatter):

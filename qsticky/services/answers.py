@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from qsticky.services.text import printable
+from qsticky.text import kept
 
 Address = IPv4Address | IPv6Address
 
@@ -75,8 +75,8 @@ def read_preferences(answer: Mapping[str, object]) -> Preferences:
         listen_port=port,
         random_port=answer.get("random_port") is True,
         upnp=answer.get("upnp") is True,
-        interface=printable(interface),
-        interface_address=printable(address),
+        interface=kept(interface),
+        interface_address=kept(address),
         web_ui_port=web_ui_port if type(web_ui_port) is int else 0,
         protocol=next((each for each in Protocol if each == protocol), Protocol.TCP_AND_UTP),
         peer_proxy=_peers_by_proxy(answer),
@@ -115,7 +115,7 @@ def read_interfaces(answer: list[object]) -> Iterator[str]:
     """Read `app/networkInterfaceList`: the names by which interfaces are bound to."""
     for entry in answer:
         if isinstance(entry, dict) and isinstance(name := entry.get("value"), str) and name:
-            yield printable(name)
+            yield kept(name)
 
 
 def read_addresses(answer: list[object]) -> Iterator[Address]:

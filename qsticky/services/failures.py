@@ -12,7 +12,7 @@ import urllib3
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services.bounded_answer import UnfitAnswerError
 from qsticky.services.connection import ForAnotherHostError, Stage, chain, find
-from qsticky.services.text import printable
+from qsticky.text import kept
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _for_another_host(names: tuple[str, ...] | None) -> str:
 
 def _literal(text: str) -> str:
     """Make a text from elsewhere fit for a sentence in which remedies stand by their names."""
-    return printable(text[:_LONGEST_QUOTE]).replace("{", "(").replace("}", ")")
+    return kept(text[:_LONGEST_QUOTE]).replace("{", "(").replace("}", ")")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal
 
 from qsticky.services.bounded_json import parse, strings
-from qsticky.services.text import printable
+from qsticky.text import kept
 
 _SUCCESS, _FAILURE = 2, 8
 _MOST_ENTRIES = 500  # the last ones; an address has two at each opening
@@ -122,7 +122,7 @@ def _read_entry(entry: bytes, port: int) -> Iterator[ListenEntry]:
     protocol = next((p[1] for p in _PORT.finditer(message) if int(p[2]) == port), None)
     if address and protocol:
         transport: Literal["TCP", "UTP"] = "TCP" if protocol == "TCP" else "UTP"
-        yield ListenEntry(address, transport, kind == _SUCCESS, printable(message))
+        yield ListenEntry(address, transport, kind == _SUCCESS, kept(message))
 
 
 def _addresses(message: str) -> Iterator[IPv4Address | IPv6Address]:
