@@ -93,7 +93,7 @@ class Daemon:
         self._notifier = self._make_notifier()
         self._synchronizer = Synchronizer(
             None if config.forwarded_port else make_gluetun(config, self._observe),
-            make_qbittorrent(config, self._observe, LoginLimit(self._clock)),
+            make_qbittorrent(config, self._observe, LoginLimit(self._clock), self._stay_fresh),
             _options(config),
             kernel=kernel,
             clock=self._clock,
@@ -222,7 +222,11 @@ class Daemon:
     def _observe(self, exchange: Exchange) -> None:
         self._metrics.observe(exchange)
         self._journal.observe(exchange)
-        if error := self._health.refresh():  # None also tells that nothing had to be written
+        self._stay_fresh()
+
+    def _stay_fresh(self, longest: float | None = None) -> None:
+        """Keep the health file from going stale in what may take so many seconds now."""
+        if error := self._health.refresh(longest):  # None: also where nothing had to be written
             self._wrote_health_file(error)
 
     def _wrote_health_file(self, error: OSError | None) -> None:

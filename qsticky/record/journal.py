@@ -100,6 +100,7 @@ class Journal:
         self._health_file_error: str | None = None
         self._warnings: tuple[str, ...] = ()
         self._reachable: bool | None = None
+        self._logged_in = False
 
     def startup(self, message: str, **fields: object) -> None:
         """Tell what has started."""
@@ -143,11 +144,17 @@ class Journal:
         self._tell(logging.INFO, Event.HTTP, f"Serving the page and metrics at {url}", url=url)
 
     def observe(self, exchange: Exchange) -> None:
-        """Tell of a login."""
+        """Tell of a login, but not of each that renews a session where those end early."""
+        if exchange.service == "qbittorrent" and exchange.error:
+            self._logged_in = False
         if exchange.operation != LOGIN:
             return
         if exchange.error is None:
-            self._tell(logging.INFO, Event.LOGIN, "Logged in to qBittorrent")
+            renewed, self._logged_in = self._logged_in, True
+            if renewed:
+                self._tell(logging.DEBUG, None, "Logged in to qBittorrent again, for a new session")
+            else:
+                self._tell(logging.INFO, Event.LOGIN, "Logged in to qBittorrent")
         elif exchange.error is ErrorKind.UNAUTHORIZED:
             self._tell(
                 logging.WARNING,

@@ -1,5 +1,6 @@
 """Makes the clients of the two services that the configuration names."""
 
+from collections.abc import Callable
 from functools import partial
 
 from qsticky.clock import SystemClock
@@ -41,13 +42,19 @@ def _credential(config: Config) -> Credential:
     return Credential(Sent.NOTHING, {}, unsent)
 
 
-def make_qbittorrent(config: Config, observe: Observer, limit: LoginLimit) -> QBittorrent:
+def make_qbittorrent(
+    config: Config,
+    observe: Observer,
+    limit: LoginLimit,
+    before_login: Callable[[float], object] = lambda _: None,
+) -> QBittorrent:
     """Make the client of the qBittorrent that the configuration names."""
     return QBittorrent(
         make_webui(config, observe),
         lambda: Credentials(config.qbittorrent_user.reveal(), config.qbittorrent_pass.reveal()),
         config.qbittorrent_api_key.reveal,
         limit,
+        before_login,
     )
 
 

@@ -47,7 +47,7 @@ _LARGEST_LIST = 4 * 1024 * 1024  # of the preferences, which hold a ban list, an
 class QBittorrent:
     """qBittorrent, 4.5 to 5.3, asked and told over its WebUI. Every method raises `SyncError`.
 
-    For `credentials`, `api_key` and `limit` see `WebUI`.
+    For all but `http` see `WebUI`.
     """
 
     def __init__(
@@ -56,8 +56,9 @@ class QBittorrent:
         credentials: Callable[[], Credentials],
         api_key: Callable[[], str],
         limit: LoginLimit,
+        before_login: Callable[[float], object] = lambda _: None,
     ) -> None:
-        self._webui = WebUI(http, credentials, api_key, limit)
+        self._webui = WebUI(http, credentials, api_key, limit, before_login)
         self._http = http
 
     @property

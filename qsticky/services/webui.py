@@ -30,7 +30,8 @@ class WebUI:
     """Authenticated calls, each a `with`, which raise `SyncError`.
 
     `credentials` and `api_key` give the secrets, anew each time they are needed; with an API key
-    (5.2 and later) there is no login and no session.
+    (5.2 and later) there is no login and no session. `before_login` is called just before a login
+    is sent, with the seconds that it may take.
 
     `sockets_may_differ` is another number whenever another process may answer, with other sockets:
     nobody was there, a session was lost, or a new one came without a login.
@@ -42,12 +43,14 @@ class WebUI:
         credentials: Callable[[], Credentials],
         api_key: Callable[[], str],
         limit: LoginLimit,
+        before_login: Callable[[float], object] = lambda _: None,
     ) -> None:
         self.http = http
         self.sockets_may_differ = 0
         self._credentials = credentials
         self._api_key = api_key
         self._limit = limit
+        self._before_login = before_login
         self._cookies: dict[str, str] = {}
         self._logged_in = False
         self._behind_proxy = False
@@ -162,6 +165,8 @@ class WebUI:
         """
         credentials = self._limit.read(self._credentials)
         self._limit.check(credentials)
+        patience = max(_LOGIN_PATIENCE, self.http.timeout)
+        self._before_login(self.http.timeout + patience)
         self._limit.sending(credentials)
         try:
             with self.http.exchange(
@@ -169,7 +174,7 @@ class WebUI:
                 "/api/v2/auth/login",
                 operation=LOGIN,
                 form={"username": credentials.user, "password": credentials.password},
-                patience=max(_LOGIN_PATIENCE, self.http.timeout),
+                patience=patience,
             ) as answer:
                 self._judge_login(answer)
         except ServiceError as error:

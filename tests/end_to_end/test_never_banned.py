@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -406,6 +407,49 @@ def test_nginx_that_does_not_wait_for_logins_earns_no_ban(server: Subject, tmp_p
         user.call()
         assert len(user.logins) == 4
     assert not is_banned(server)
+
+
+@every_real_one
+def test_a_daemon_whose_logins_are_answered_late_earns_no_ban_within_seconds(
+    server: Subject, start: Start
+) -> None:
+    def slowly(answer: bytes) -> bytes:
+        time.sleep(1)
+        return answer
+
+    with Between(server, slowly) as between:
+        port = int(between.url.rpartition(":")[2])
+        qsticky = start(
+            QBITTORRENT_PORT=port, QBITTORRENT_PASS=WRONG, CHECK_INTERVAL=1, REQUEST_TIMEOUT=0.2
+        )
+        qsticky.wait_for("failing", "qbittorrent_unauthorized")
+        for _ in range(8):
+            qsticky.sync()
+        assert qsticky.metric("qbittorrent_logins_total") == between.logins == 1
+        assert qsticky.metric("qbittorrent_login_failures_total") == 1
+        assert "the next login is tried in 1 min" in qsticky.health()["last_error"]
+
+
+@every_real_one
+def test_a_login_that_hangs_holds_up_no_stop_and_goes_stale_late(
+    server: Subject, start: Start
+) -> None:
+    asked, ended = threading.Event(), threading.Event()
+
+    def hanging(_: bytes) -> None:
+        asked.set()
+        ended.wait(20)
+
+    with Between(server, hanging) as between:
+        port = int(between.url.rpartition(":")[2])
+        qsticky = start(QBITTORRENT_PORT=port, CHECK_INTERVAL=1, REQUEST_TIMEOUT=1)
+        assert asked.wait(20)
+        stale_after = datetime.fromisoformat(str(qsticky.health()["stale_after"]))
+        assert stale_after > datetime.now(UTC) + timedelta(seconds=55)
+        began = time.monotonic()
+        assert qsticky.stop() == 0
+        assert time.monotonic() - began < 2
+        ended.set()
 
 
 @since_5_2

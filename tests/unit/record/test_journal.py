@@ -216,6 +216,15 @@ class TestTheStory:
             ("info", None, "In sync on port 51218"),
         ]
 
+    def test_a_login_that_renews_a_session_is_no_event_until_something_failed(
+        self, journal: Journal, output: Output
+    ) -> None:
+        for error in (None, None, ErrorKind.TIMEOUT, None, None):
+            journal.observe(Exchange("qbittorrent", LOGIN, 0.1, error))
+            journal.observe(Exchange("gluetun", "/v1/portforward", 0.1, ErrorKind.TIMEOUT))
+        levels = [line["level"] for line in output.lines()]
+        assert levels == ["info", "info"]  # the others are at DEBUG
+
     def test_a_login_and_a_refused_one_are_events(self, journal: Journal, output: Output) -> None:
         journal.observe(Exchange("qbittorrent", LOGIN, 0.1, None))
         journal.observe(Exchange("qbittorrent", LOGIN, 0.1, ErrorKind.UNAUTHORIZED))

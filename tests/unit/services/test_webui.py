@@ -10,9 +10,11 @@ import requests
 from requests_mock import Mocker
 
 from qsticky.errors import ErrorKind, Reason, ServiceError, SyncError
+from qsticky.services.factory import make_qbittorrent
 from qsticky.services.http import Exchange
-from qsticky.services.qbittorrent import Authentication, QBittorrent
+from qsticky.services.qbittorrent import Authentication, LoginLimit, QBittorrent
 from tests.fakes import FakeClock
+from tests.unit.conftest import Load
 from tests.unit.services.conftest import (
     FORBIDDEN,
     INFO,
@@ -259,6 +261,19 @@ def test_at_most_four_logins_are_refused_in_a_row(
     clock.advance(YEAR)
     refused(qbittorrent)
     assert any_webui.calls == [READ]
+
+
+def test_just_before_a_login_its_seconds_are_told(webui: WebUI, load: Load) -> None:
+    config = load(QBITTORRENT_HOST="qbittorrent", REQUEST_TIMEOUT=7)
+    told: list[tuple[float, int]] = []
+    qbittorrent = make_qbittorrent(
+        config,
+        lambda _: None,
+        LoginLimit(FakeClock()),
+        lambda seconds: told.append((seconds, webui.calls.count(LOGIN))),
+    )
+    qbittorrent.preferences()
+    assert told == [(67.0, 0)]
 
 
 def test_while_no_login_is_tried_the_last_refusal_is_told(
