@@ -11,6 +11,7 @@ from typing import Any
 
 from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
+from qsticky.demo.simulator import Request, Response, Simulator
 from tests.end_to_end.command import BOUND, QSticky
 from tests.real import free_port, wait_until
 
@@ -44,6 +45,30 @@ Synchronizer.sync = mistaken
 """
 
 Line = dict[str, Any]
+
+
+class Outside(Simulator):
+    """A service on loopback that says whether a port is open, and all that makes it be asked."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "127.0.0.1")
+        self.open = True
+
+    @property
+    def variables(self) -> dict[str, object]:
+        """The VPN's interface is in this network, though not one that qBittorrent tells of."""
+        return {
+            "VPN_INTERFACE": "lo",
+            "PORT_CHECK_URL": f"{self.url}/{{port}}",
+            "PORT_CHECK_INTERVAL": 1,
+            "GLUETUN_RESTART_AFTER": 5,
+            "NOTIFY_URLS": f"json://127.0.0.1:{free_port()}/",
+            "NOTIFY_ON": "port_changed",
+        }
+
+    def answer(self, _: Request) -> Response:
+        """Answer as the one of Transmission does."""
+        return Response(200, b"1" if self.open else b"0", "text/plain")
 
 
 @dataclass(frozen=True)
@@ -80,16 +105,19 @@ def run(folder: Path) -> list[str]:
     code = folder / "code"
     code.mkdir()
     (code / "sitecustomize.py").write_text(_MISTAKES)
-    port = free_port()
+    port, password = free_port(), folder / "password"
+    password.write_text("adminadmin")
     with (
         GluetunSimulator(ports=[port]) as gluetun,
         QBittorrentSimulator(listen_port=port) as qbittorrent,
     ):
+        del qbittorrent.interfaces["lo"]
         variables = {
             "GLUETUN_HOST": gluetun.host,
             "GLUETUN_PORT": gluetun.port,
             "QBITTORRENT_HOST": qbittorrent.host,
             "QBITTORRENT_PORT": qbittorrent.port,
+            "QBITTORRENT_PASS_FILE": password,
             "VPN_INTERFACE": "absent0",
             "CHECK_INTERVAL": 300,
             "LOG_LEVEL": "DEBUG",
@@ -101,8 +129,11 @@ def run(folder: Path) -> list[str]:
             qsticky.sync("?rebind=true")
             _lose_the_port_and_find_it(qsticky, gluetun)
             _meet_outages(qsticky, gluetun, qbittorrent)
+            _change_the_password(qsticky, qbittorrent, password)
             _lose_the_health_file(qsticky)
             _make_a_mistake(qsticky)
+        with Outside() as outside:
+            asking = _ask_others(folder, {**variables, **outside.variables}, gluetun, outside)
         with QSticky(_folder(folder, "dying"), variables) as dying:
             dying.wait_for("synced")
             (dying.folder / "worker-dies").touch()
@@ -111,7 +142,7 @@ def run(folder: Path) -> list[str]:
         port_taken = {**variables, "METRICS_PORT": gluetun.port}
         with QSticky(_folder(folder, "port-taken"), port_taken) as kept_out:
             assert kept_out.wait() == 1
-    return [line for one in (qsticky, dying, kept_out) for line in one.stdout.splitlines()]
+    return [line for one in (qsticky, asking, dying, kept_out) for line in one.stdout.splitlines()]
 
 
 def parse(lines: list[str]) -> list[Line]:
@@ -141,15 +172,45 @@ def _meet_outages(
         qsticky.sync()
         service.start()
         qsticky.sync()
-    right, qbittorrent.password = qbittorrent.password, "another"
+
+
+def _ask_others(
+    folder: Path, variables: Mapping[str, object], gluetun: GluetunSimulator, outside: Outside
+) -> QSticky:
+    """Run it with what speaks to others than the two services, and is there only if asked for."""
+    (port,) = gluetun.ports = (free_port(),)
+    with QSticky(_folder(folder, "asking"), variables) as qsticky:
+        qsticky.wait_for_port(port)
+        qsticky.wait_for_event("notification_failed")
+        qsticky.wait_for_event("port_check")
+        outside.open = False
+        _wait_for_both(qsticky, "port_check")
+        gluetun.starts = "crashed"
+        gluetun.ports = ()
+        qsticky.sync()
+        _wait_for_both(qsticky, "vpn_restart")
+    gluetun.starts, gluetun.vpn, gluetun.ports = "running", "running", (port,)
+    return qsticky
+
+
+def _wait_for_both(qsticky: QSticky, event: str) -> None:
+    wait_until(lambda: qsticky.events().count(event) == 2, BOUND, f"{event}, good and bad")
+
+
+def _change_the_password(
+    qsticky: QSticky, qbittorrent: QBittorrentSimulator, password: Path
+) -> None:
+    qbittorrent.password = "another"
     qbittorrent.expire_sessions()
     qsticky.sync()
     assert qsticky.health()["reason"] == "qbittorrent_unauthorized"
-    qbittorrent.stop()  # after a restart, the password is tried again
+    password.write_text(qbittorrent.password)
+    wait_until(lambda: _syncs_well(qsticky), BOUND, "the changed password to be taken")
+
+
+def _syncs_well(qsticky: QSticky) -> bool:
     qsticky.sync()
-    qbittorrent.password = right
-    qbittorrent.start()
-    qsticky.sync()
+    return bool(qsticky.health()["status"] == "synced")
 
 
 def _lose_the_health_file(qsticky: QSticky) -> None:
