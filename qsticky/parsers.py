@@ -124,6 +124,9 @@ def file_path(text: str) -> Path:
     """Read the path of a file that need not be there yet."""
     if os.path.isdir(text):
         raise _is_a_folder()
+    # As root we would put a file in its place, and take it away at the end.
+    if os.path.dirname(os.path.abspath(text)) == "/dev":
+        raise Mistake("is a device: give the path of a file, or leave it unset")
     return Path(text)
 
 

@@ -272,6 +272,13 @@ def test_a_folder_in_the_place_of_a_file_to_come_is_a_mistake(
     assert mistakes(load, **{name: tmp_path}) == [f"{name}: {str(tmp_path)!r} {FOLDER}"]
 
 
+@pytest.mark.parametrize("name", ["GLUETUN_PORT_FILE", "HEALTH_FILE"])
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/stdout", "/dev/../dev/full"])
+def test_a_device_in_the_place_of_a_file_is_a_mistake(load: Load, name: str, path: str) -> None:
+    problem = "is a device: give the path of a file, or leave it unset"
+    assert mistakes(load, **{name: path}) == [f"{name}: {path!r} {problem}"]
+
+
 @pytest.mark.parametrize("name", ["METRICS_TLS_CERT_FILE", "METRICS_TLS_KEY_FILE"])
 def test_an_encrypted_key_or_a_fifo_is_a_mistake_and_nobody_is_asked_for_a_password(
     load: Load, tmp_path: Path, name: str
