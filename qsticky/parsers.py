@@ -188,7 +188,8 @@ def port_check_url(text: str) -> None:
     """Raise a `Mistake` unless the text is an address for a port to be put in."""
     try:
         parts = urlsplit(text)
-        right = parts.scheme in ("http", "https") and bool(parts.hostname) and "{port}" in text
+        named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        right = named and "{port}" in parts.path + parts.query
     except ValueError:
         right = False
     if not right or re.search(r"\s", text):

@@ -606,6 +606,10 @@ def test_a_port_check_has_the_port_in_its_address(load: Load, url: str) -> None:
         "https://[::1/{port}",
         "https://check.example/{port} now",
         "https://check.example/{PORT}",
+        "https://{port}/",
+        "https://check.example:{port}/",
+        "https://check.example:70000/{port}",
+        "https://check.example/#{port}",
     ],
 )
 def test_another_port_check_is_a_mistake_that_does_not_tell_it(load: Load, url: str) -> None:
