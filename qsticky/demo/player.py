@@ -1,5 +1,6 @@
 """The real daemon between a simulated Gluetun and qBittorrent: a first look, and bad days."""
 
+import importlib.util
 import logging
 import shutil
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from qsticky import config
 from qsticky.config import Config, LogFormat
 from qsticky.daemon import Daemon
+from qsticky.demo.catcher import Catcher
 from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.kernel_simulator import VPN_INTERFACE
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
@@ -38,6 +40,7 @@ def main(scenario: str | None, minutes: float, environ: Mapping[str, str]) -> in
         tempfile.TemporaryDirectory(prefix="qsticky-demo-") as folder,
         GluetunSimulator(api_key=API_KEY) as gluetun,
         QBittorrentSimulator() as qbittorrent,
+        Catcher() as catcher,
     ):
         stage = Stage(gluetun, qbittorrent, Path(folder, "forwarded_port"), Path(folder, "pass"))
         stage.set_up()
@@ -48,9 +51,11 @@ def main(scenario: str | None, minutes: float, environ: Mapping[str, str]) -> in
             "LOG_FORMAT": "text",
             **_QUICK,
         }
+        if scenario and importlib.util.find_spec("apprise"):
+            defaults |= {"NOTIFY_URLS": catcher.address, "NOTIFY_AFTER": "10"}
         own = {name: value for name, value in environ.items() if not name.startswith(_OURS)}
-        settings = config.load({**defaults, **own, **variables(stage)})
         chosen = SCENARIOS[scenario] if scenario else FOLLOWING
+        settings = config.load({**defaults, **own, **variables(stage), **chosen.variables})
         play = Play(chosen, minutes * 60, stage, f"The page is at {settings.metrics_url}/")
         print(play.programme(), _where_to_look(settings), sep="\n", flush=True)
         daemon = Daemon(settings, kernel=stage.kernel)

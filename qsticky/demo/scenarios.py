@@ -70,17 +70,25 @@ class Scenario:
     """A bad day: its acts, which can be played again and again in this order.
 
     `reason` is that of the failed syncs, if they fail; `shown_by` are metrics that differ from
-    those of the calm before, once the trouble has run its course.
+    those of the calm before, once the trouble has run its course. `variables` are what qSticky is
+    told for it.
     """
 
     summary: str
     acts: tuple[Act, ...]
     reason: Reason | None
     shown_by: tuple[str, ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def _calm(stage: Stage) -> None:
     stage.qbittorrent.connection_status = "connected"
+
+
+def _lose_the_port(stage: Stage) -> None:
+    """Have no port, until somebody restarts the VPN."""
+    stage.close_port()
+    stage.gluetun.next_ports = (stage.port,)
 
 
 def _stop_qbittorrent(stage: Stage) -> None:
@@ -231,14 +239,15 @@ SCENARIOS: Mapping[str, Scenario] = {
         ("qsticky_incoming_connections",),
     ),
     "no-port": Scenario(
-        "The VPN runs, and its provider forwards no port for long.",
+        "The VPN runs, and its provider forwards no port, until qSticky restarts the VPN.",
         (
             _ALL_WORKS,
-            Act("Gluetun has no forwarded port any more", Stage.close_port),
+            Act("Gluetun has no forwarded port; after a minute, qSticky acts", _lose_the_port),
             Act("Gluetun has another port", Stage.change_port, RECOVERY),
         ),
         Reason.NO_FORWARDED_PORT,
         ("qsticky_forwarded_port", "qsticky_healthy", "qsticky_in_sync"),
+        {"GLUETUN_RESTART_AFTER": "60"},
     ),
     "rejected": Scenario(
         "qBittorrent takes a new port and doesn't keep it: another program sets it too.",
