@@ -30,7 +30,7 @@ class PortFile:
 
     def ports(self) -> tuple[int, ...]:
         """Read its ports; none where it has anything else in it, or isn't the same for 0.5 s."""
-        lines = self._settled().split()
+        lines = [line.strip() for line in self._settled().splitlines() if line.strip()]
         ports = tuple(int(line) for line in lines if _PORT.fullmatch(line))
         whole = len(ports) == len(lines) and max(ports, default=0) <= 65535
         return ports if whole else ()
