@@ -63,7 +63,7 @@ class SyncError(Exception):
 class ServiceError(SyncError):
     """A request to a service that failed, and how.
 
-    `gone` tells that nobody was there: the connection was refused, or the name not found. `sent`
+    `absent` tells that nobody was there: the connection was refused, or the name not found. `sent`
     is False where the request never left, so that it can have had no effect.
     """
 
@@ -73,12 +73,12 @@ class ServiceError(SyncError):
         kind: ErrorKind,
         sentence: str,
         *,
-        gone: bool = False,
+        absent: bool = False,
         sent: bool = True,
     ) -> None:
         super().__init__(reason, sentence)
         self.kind = kind
-        self.gone = gone
+        self.absent = absent
         self.sent = sent
 
 

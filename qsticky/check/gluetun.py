@@ -39,9 +39,9 @@ def control_server(facts: Facts) -> Iterator[Finding]:
         yield SECTION.failed("route", str(error), *gluetun_remedies.permit_the_port(facts, error))
     except ServiceError as error:
         away = remedies.address(
-            facts, "gluetun", 8000, gone=error.gone, recreated=_is_recreated(facts)
+            facts, "gluetun", 8000, gone=error.absent, recreated=_is_recreated(facts)
         )
-        elsewhere = error.gone or error.reason is Reason.GLUETUN_INVALID_RESPONSE
+        elsewhere = error.absent or error.reason is Reason.GLUETUN_INVALID_RESPONSE
         yield SECTION.failed("control_server", str(error), *(away if elsewhere else ()))
     if facts.ports is None:
         yield SECTION.skipped("rest", "Not tried: its forwarded port and public address")

@@ -40,7 +40,7 @@ def is_qbittorrent(config: Config) -> bool:
 def remedies_for_no_answer(error: ServiceError, facts: Facts) -> Sequence[Remedy]:
     """Find what helps where the WebUI is unreachable: HTTPS or not, or any certificate."""
     config = facts.config
-    if error.gone:
+    if error.absent:
         return remedies.address(facts, "qbittorrent", 8080)
     if error.kind in (ErrorKind.INVALID_RESPONSE, ErrorKind.HTTP_STATUS):
         return remedies.qbittorrent_itself(facts)

@@ -86,7 +86,6 @@ class Connection:
         self._jobs = queue.SimpleQueue[Callable[[], None] | None]()
         self._thread: threading.Thread | None = None
         self._end = weakref.finalize(self, self._jobs.put, None)
-        self._end.atexit = False
 
     def send(
         self,

@@ -104,7 +104,7 @@ def _unreachable(
         service.unreachable,
         kind,
         f"{service.where} {problem.format_map(words)}",
-        gone=_nobody_is_there(error),
+        absent=_nobody_is_there(error),
         sent=stage is Stage.ESTABLISHED,
     )
 

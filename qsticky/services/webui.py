@@ -117,7 +117,7 @@ class WebUI:
             ) as answer:
                 yield answer
         except ServiceError as error:
-            self.sockets_may_differ += error.gone
+            self.sockets_may_differ += error.absent
             raise
 
     def _authorization(self) -> Mapping[str, bytes]:
@@ -178,7 +178,7 @@ class WebUI:
             ) as answer:
                 self._judge_login(answer)
         except ServiceError as error:
-            self.sockets_may_differ += error.gone
+            self.sockets_may_differ += error.absent
             raise self._limit.failed(error) from None
         self._limit.accepted()
         self._cookies = _bounded(answer.cookies)

@@ -193,7 +193,7 @@ class Synchronizer:
         return _Asked(preferences, transfer)
 
     def _note_qbittorrent_failed(self, error: SyncError) -> None:
-        if isinstance(error, ServiceError) and error.gone:
+        if isinstance(error, ServiceError) and error.absent:
             self._rebind.note_listening()  # when it is back, its sockets are others
         found, port = self._vpn.found, self._listening_port.found or self._port.number
         if error.reason in _REFUSED and self._options.beside and found and port:

@@ -409,15 +409,15 @@ def test_a_refused_connection_tells_that_nobody_is_there(client: MakeClient) -> 
         "refused the connection",
         "check that it runs and that QBITTORRENT_HOST and QBITTORRENT_PORT are right",
     )
-    assert error.gone
+    assert error.absent
 
 
 @pytest.mark.parametrize(
-    ("code", "gone"),
+    ("code", "absent"),
     [(socket.EAI_NONAME, True), (socket.EAI_AGAIN, False), (socket.EAI_FAIL, False)],
 )
 def test_a_name_that_does_not_resolve_tells_that_nobody_is_there(
-    client: MakeClient, monkeypatch: pytest.MonkeyPatch, code: int, gone: bool
+    client: MakeClient, monkeypatch: pytest.MonkeyPatch, code: int, absent: bool
 ) -> None:
     def unresolved(*_: object, **__: object) -> None:
         raise socket.gaierror(code, "Name or service not known")
@@ -430,7 +430,7 @@ def test_a_name_that_does_not_resolve_tells_that_nobody_is_there(
         "check QBITTORRENT_HOST",
         "a container of that name",
     )
-    assert error.gone is gone
+    assert error.absent is absent
 
 
 def test_an_unreachable_network_is_told_in_its_own_words(
@@ -443,7 +443,7 @@ def test_an_unreachable_network_is_told_in_its_own_words(
     error = unreachable(
         client(80), ErrorKind.CONNECTION, "can't be reached (Network is unreachable)"
     )
-    assert not error.gone
+    assert not error.absent
 
 
 # No answer in time
@@ -502,7 +502,7 @@ def test_no_trickle_of_bytes_outlives_the_deadline(
             f"took the connection and did not answer within {SHORT:g} s",
             "REQUEST_TIMEOUT",
         )
-    assert not error.gone
+    assert not error.absent
 
 
 def test_a_kept_connection_that_falls_silent_is_not_taken_for_a_closed_one(
@@ -529,7 +529,7 @@ def test_a_connection_that_never_completes_is_told_from_a_silent_one(client: Mak
             f"could not be connected to within {SHORT:g} s",
             "no firewall",
         )
-    assert not error.gone
+    assert not error.absent
     assert not error.sent
 
 
@@ -610,7 +610,7 @@ def test_a_connection_closed_without_a_byte_hints_at_https(
         "closed the connection without an answer",
         "QBITTORRENT_HTTPS=true",
     )
-    assert not error.gone
+    assert not error.absent
 
 
 def test_gluetun_closing_without_a_byte_hints_at_host_and_port(
@@ -644,7 +644,7 @@ def test_an_answer_that_breaks_off_anywhere_is_none(
         error = unreachable(
             asking, ErrorKind.CONNECTION, "broke off in the middle of its answer", "look at its log"
         )
-        assert not error.gone
+        assert not error.absent
 
 
 def test_an_answer_may_end_with_its_connection(serve: Serve, client: MakeClient) -> None:
@@ -832,7 +832,7 @@ def test_a_refused_certificate_names_both_ways_out(
         remedy,
         "QBITTORRENT_VERIFY_SSL=false",
     )
-    assert not error.gone
+    assert not error.absent
 
 
 @pytest.mark.parametrize("kind", ["right", "self_signed", "wrong_name", "nameless", "expired"])
@@ -867,7 +867,7 @@ def test_https_to_an_http_port_that_hangs_hints_at_http(serve: Serve, client: Ma
             f"did not answer the TLS handshake within {SHORT:g} s",
             "QBITTORRENT_HTTPS=false",
         )
-    assert not error.gone
+    assert not error.absent
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", HANDSHAKE])

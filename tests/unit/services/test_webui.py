@@ -164,12 +164,13 @@ def test_a_refusal_of_any_kind_ends_the_session(
     webui: WebUI, qbittorrent: QBittorrent, requests_mock: Mocker, status: int
 ) -> None:
     qbittorrent.preferences()
-    requests_mock.get(URL + INFO, [{"status_code": status, "text": "Too much"}, FORBIDDEN, {}])
+    mocked = requests_mock.get(URL + INFO, [{"status_code": status, "text": "Too much"}, {}])
     with pytest.raises(SyncError):
         qbittorrent.transfer_info()
-    with pytest.raises(SyncError):  # without a session, so that it logs in
+    with pytest.raises(SyncError, match="not a JSON object"):
         qbittorrent.transfer_info()
-    assert webui.calls == [READ, LOGIN, READ, LOGIN]
+    sent = [cookie_of(request) for request in mocked.request_history]
+    assert sent == [webui.session, None]
 
 
 def test_whatever_may_come_of_another_process_is_noticed(
