@@ -102,6 +102,41 @@ def preferences_of_quotes() -> Answers:
 
 
 @case
+def preferences_of_backslashes() -> Answers:
+    return {PREFERENCES: answer(b'{"listen_port":51413,"x":"' + b"\\" * (4 * MIB - 60) + b'"}')}
+
+
+@case
+def preferences_of_100_000_objects_in_each_other() -> Answers:
+    body = b'{"listen_port":51413,"x":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001
+    return {PREFERENCES: answer(body)}
+
+
+@case
+def a_number_of_a_million_digits() -> Answers:
+    return {GLUETUN: answer(b'{"port":' + b"9" * (MIB - 20) + b"}")}
+
+
+@case
+def a_name_for_each_of_20_000_interfaces() -> Answers:
+    names = [{"name": f"i{n}", "value": f"i{n}"} for n in range(20_000)]
+    return {
+        "/api/v2/app/networkInterfaceList": answer(json.dumps(names).encode()),
+        LOG: answer(b'[{"id":1,"type":2,"message":"\\"10.2.0.2\\" \\"TCP/51413\\""}]'),
+    }
+
+
+@case
+def sixty_thousand_addresses() -> Answers:
+    addresses = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(60_000)]
+    return {
+        "/api/v2/app/networkInterfaceList": answer(b'[{"name":"tun0","value":"tun0"}]'),
+        "/api/v2/app/networkInterfaceAddressList": answer(json.dumps(addresses).encode()),
+        LOG: answer(b'[{"id":1,"type":2,"message":"\\"10.2.0.2\\" \\"TCP/51413\\""}]'),
+    }
+
+
+@case
 def a_log_of_4_mib() -> Answers:
     entry = {"message": "Added to the list: a torrent", "timestamp": 1_700_000_000, "type": 2}
     entries = [{"id": n, **entry} for n in range(40_000)]
