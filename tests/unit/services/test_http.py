@@ -738,6 +738,14 @@ def test_the_head_of_an_answer_has_64_kib(serve: Serve, client: MakeClient) -> N
     assert "answered with more than 64 KiB of headers" in str(error)
 
 
+def test_the_time_for_cookies_is_linear_in_their_length(serve: Serve, client: MakeClient) -> None:
+    cookies = b"Set-Cookie: a=b\r\nSet-Cookie2: " + b"a=b," * 15_000 + b"\r\n"
+    asking = client(serve(always(OK.replace(b"\r\n", b"\r\n" + cookies, 1))))
+    began = time.process_time()
+    assert ask(asking).cookies == {"a": "b"}
+    assert time.process_time() - began < 0.3
+
+
 def chunked(*parts: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(parts)
 
