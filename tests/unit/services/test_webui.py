@@ -438,7 +438,7 @@ def test_an_answer_to_a_login_that_is_not_qbittorrent_s_is_neither_a_refusal_nor
 
 @pytest.mark.parametrize(
     "sentence",
-    ["Your IP address has been banned.", "Ihre IP ist nach zu vielen Fehlversuchen gesperrt."],
+    ["Your IP address has been banned.", "Вы заблокированы после многих попыток."],
 )
 def test_a_ban_is_told_in_any_language(
     webui: WebUI, qbittorrent: QBittorrent, requests_mock: Mocker, sentence: str
