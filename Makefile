@@ -43,7 +43,7 @@ page-pictures: .venv/development ## the README's pictures of the page, in docs/p
 APP := tools/dashboard_picture/app
 BUILT := build/dashboard-picture
 
-dashboard-picture: .venv/development $(BUILT)/node_modules/.package-lock.json ## the same of the dashboard; needs Node and npm
+dashboard-picture: .venv/development $(BUILT)/node_modules/.package-lock.json ## the same of the dashboard, and both on laptop and phone; needs Node and npm
 	@cp $(APP)/* $(BUILT)
 	npm --prefix $(BUILT) run --silent build
 	$(BIN)/python -m tools.dashboard_picture $(BUILT)
@@ -65,7 +65,7 @@ bench-quick: .venv/development ## what matters most of it, in two minutes; OF=FO
 bench-compare: .venv/development ## the last `make bench` beside an earlier one: BASE=bench-old.json
 	$(BIN)/python -m tools.bench --compare $(BASE)
 
-fleet: .venv/development ## every query of the dashboard, over three hours of a thousand instances
+fleet: .venv/development ## every query of the dashboards, over three hours of a thousand instances
 	$(BIN)/python -m tools.fleet --instances 1000 --hours 3
 
 coverage: .venv/development ## the same tests, and how much of the package they cover, by branch

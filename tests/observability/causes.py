@@ -80,7 +80,9 @@ def scene(folder: Path, name: str, cause: Cause) -> Iterator[Scene]:
         if cause.visible:
             peers.listen(port)
             running.enter_context(outside)
-            given.update(VPN_INTERFACE="lo", PORT_CHECK_URL=outside.url, PORT_CHECK_INTERVAL=1)
+            given.update(
+                VPN_INTERFACE="lo", PORT_CHECK_URL=outside.port_check_url, PORT_CHECK_INTERVAL=1
+            )
         qsticky = QSticky(folder, given)
         for variable in [name for name in qsticky.environment if name.startswith("COVERAGE_")]:
             del qsticky.environment[variable]  # which would make so many of them slow

@@ -1,4 +1,4 @@
-"""Reads the dashboard, and asks its queries as Grafana does."""
+"""Reads the dashboards, and asks their queries as Grafana does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 
 from tests.observability.prometheus import Prometheus, Sample, Series
 
-FILE = Path(__file__).parents[2] / "grafana" / "dashboards" / "qsticky.json"
+FOLDER = Path(__file__).parents[2] / "grafana" / "dashboards"
+ONE, FLEET = "qsticky", "qsticky-fleet"  # of one instance, and of many
+BOARDS = (ONE, FLEET)
 
 # What Grafana rounds a step to: below the first of a pair the step is the second, in seconds.
 _STEPS = (
@@ -22,8 +24,9 @@ _STEPS = (
 
 @dataclass(frozen=True)
 class Query:
-    """One query of Prometheus in the dashboard: of a panel, or of an annotation (ref ``Anno``)."""
+    """One query of Prometheus in a dashboard: of a panel, or of an annotation (ref ``Anno``)."""
 
+    board: str
     title: str
     ref: str
     expression: str
@@ -32,12 +35,12 @@ class Query:
     max_points: int
 
     def __str__(self) -> str:
-        return f"{self.title} {self.ref}"
+        return f"{self.board}: {self.title} {self.ref}"
 
 
-def load() -> dict[str, Any]:
-    """Read the dashboard's file."""
-    dashboard: dict[str, Any] = json.loads(FILE.read_text())
+def load(board: str) -> dict[str, Any]:
+    """Read a dashboard's file."""
+    dashboard: dict[str, Any] = json.loads((FOLDER / f"{board}.json").read_text())
     return dashboard
 
 
@@ -50,10 +53,16 @@ def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield panel
 
 
+def all_queries() -> list[Query]:
+    """List all queries of Prometheus of all dashboards."""
+    return [query for board in BOARDS for query in queries(load(board))]
+
+
 def queries(dashboard: Mapping[str, Any], width: int = 1000) -> list[Query]:
-    """List all queries of Prometheus, for panels as many pixels wide."""
+    """List all queries of Prometheus in a dashboard, for panels as many pixels wide."""
     of_panels = [
         Query(
+            board=dashboard["uid"],
             title=panel["title"],
             ref=target["refId"],
             expression=target["expr"],
@@ -66,7 +75,15 @@ def queries(dashboard: Mapping[str, Any], width: int = 1000) -> list[Query]:
         if target["datasource"]["type"] == "prometheus"
     ]
     of_annotations = [
-        Query(one["name"], "Anno", one["target"]["expr"], one["textFormat"], False, 100)
+        Query(
+            dashboard["uid"],
+            one["name"],
+            "Anno",
+            one["target"]["expr"],
+            one["textFormat"],
+            False,
+            100,
+        )
         for one in dashboard["annotations"]["list"]
         if one["datasource"]["type"] == "prometheus"
     ]
@@ -99,6 +116,7 @@ class View:
             "$__rate_interval": _duration(
                 max(step + self.scrape_interval, 4 * self.scrape_interval)
             ),
+            "$__interval": _duration(step),
             "$__range": _duration(self.end - self.start),
             "$instance": _matcher(self.instances),
             "$job": _matcher(self.jobs),

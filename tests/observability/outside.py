@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-import threading
-from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from qsticky.demo.simulator import Request, Response, Simulator
 from tests.real import missing
 
 
@@ -64,34 +62,18 @@ def _own_address() -> str:
     return address
 
 
-class DialsBack:
-    """A service that says whether a port is open, as it is told to; a context manager."""
+class DialsBack(Simulator):
+    """A service that says whether a port is open, as Transmission's does; a context manager."""
 
     def __init__(self) -> None:
+        super().__init__(0, "127.0.0.1")
         self.is_open = True
-        self.url = ""
-        self._running = ExitStack()
 
-    def __enter__(self) -> DialsBack:
-        service = self
+    @property
+    def port_check_url(self) -> str:
+        """What PORT_CHECK_URL is for it."""
+        return f"{self.url}/{{port}}"
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Length", "1")
-                self.end_headers()
-                self.wfile.write(b"1" if service.is_open else b"0")
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        server = self._running.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-        self.url = f"http://127.0.0.1:{server.server_port}/{{port}}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        self._running.callback(thread.join)
-        self._running.callback(server.shutdown)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._running.close()
+    def answer(self, _: Request) -> Response:
+        """Answer whatever it is asked."""
+        return Response(200, b"1" if self.is_open else b"0", "text/plain")

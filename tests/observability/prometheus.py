@@ -227,4 +227,4 @@ class Prometheus:
                 return False
         except requests.RequestException:
             return False
-        return len(self.get("targets")["activeTargets"]) == len(self._targets)
+        return len(self.get("targets")["activeTargets"]) >= len(self._targets)

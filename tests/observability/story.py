@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from tests.end_to_end.command import BOUND, QSticky
 from tests.observability.dashboard import View
+from tests.observability.outside import DialsBack, Peers
 from tests.observability.prometheus import Prometheus, Target
 from tests.real import free_port, require, wait_until
 
@@ -40,21 +40,24 @@ class Story:
 
 
 class Instance:
-    """A daemon between its own simulators, and the socket that qBittorrent would have."""
+    """A daemon between its own simulators, and the socket that qBittorrent would have.
+
+    The simulator logs that it listens on the loopback's address, whether a socket does or not.
+    """
 
     def __init__(self, folder: Path, port: int, **variables: object) -> None:
         self.gluetun = GluetunSimulator(api_key=_KEY, ports=[port])
         self.qbittorrent = QBittorrentSimulator()
         self._folder = folder
         self._variables = variables
-        self._sockets: dict[int, socket.socket] = {}
+        self.peers = Peers()
 
     @contextmanager
     def running(self) -> Iterator[QSticky]:
         """Start it, and at the end stop it."""
         self._folder.mkdir()
         with ExitStack() as stack:
-            stack.callback(self.close)
+            stack.enter_context(self.peers)
             stack.enter_context(self.gluetun)
             stack.enter_context(self.qbittorrent)
             variables: Mapping[str, object] = {
@@ -69,42 +72,44 @@ class Instance:
             }
             yield stack.enter_context(QSticky(self._folder, variables))
 
-    def listen(self, port: int) -> None:
-        """Have a socket listen, and no other."""
-        self.close()
-        self._sockets[port] = socket.create_server(("127.0.0.1", port))
-
-    def close(self) -> None:
-        """Have none listen."""
-        while self._sockets:
-            self._sockets.popitem()[1].close()
-
 
 @contextmanager
 def play(folder: Path) -> Iterator[Story]:
     """Play the script; Prometheus can be asked until the end of the context.
 
-    Three daemons: ``steady``, which sees no VPN interface, and all is well; ``troubled``, which
-    does, the loopback serving as one, and what it goes through are the moments; ``gone``, which
-    can't write its health file, is disconnected in the end and ends before the last moment. And two
-    targets that are no qSticky: Prometheus itself, and ``other``, which can't be scraped.
+    Three daemons: ``steady``, which sees no VPN interface, and all is well but for its address;
+    ``troubled``, which does, the loopback serving as one, and what it goes through are the moments;
+    ``gone``, which can't write its health file or notify anybody, is disconnected and loses its
+    port in the end, and ends before the last moment. And two targets that are no qSticky:
+    Prometheus itself, and ``other``, which can't be scraped.
     """
     require("prometheus")
     ports = {name: free_port() for name in ("first", "second", "third")}
+    outside = DialsBack()
     steady = Instance(folder / "steady", free_port())
-    troubled = Instance(folder / "troubled", ports["first"], VPN_INTERFACE="lo")
+    steady.qbittorrent.external_address = steady.gluetun.public_ip
+    steady.qbittorrent.preferences["current_network_interface"] = "tun0"  # by whose log it listens
     gone = Instance(
         folder / "gone",
         free_port(),
         HEALTH_FILE="/proc/nowhere/status.json",
         QBITTORRENT_REBIND="false",
+        GLUETUN_RESTART_AFTER=5,
+        NOTIFY_URLS=f"json://127.0.0.1:{free_port()}/",
+        NOTIFY_ON="port_changed",
     )
-    troubled.listen(ports["first"])
     with ExitStack() as stack:
-        daemons = {
-            name: stack.enter_context(one.running())
-            for name, one in {"steady": steady, "troubled": troubled, "gone": gone}.items()
-        }
+        stack.enter_context(outside)
+        troubled = Instance(
+            folder / "troubled",
+            ports["first"],
+            VPN_INTERFACE="lo",
+            PORT_CHECK_URL=outside.port_check_url,
+            PORT_CHECK_INTERVAL=1,
+        )
+        troubled.peers.listen(ports["first"])
+        stages = {"steady": steady, "troubled": troubled, "gone": gone}
+        daemons = {name: stack.enter_context(one.running()) for name, one in stages.items()}
         prometheus = Prometheus(
             folder / "prometheus",
             [
@@ -117,12 +122,15 @@ def play(folder: Path) -> Iterator[Story]:
         )
         stack.enter_context(prometheus)
         story = Story(prometheus, time.time(), ports)
-        _play(story, daemons, troubled, gone)
+        _play(story, daemons, stages, outside)
         yield story
 
 
-def _play(story: Story, daemons: dict[str, QSticky], stage: Instance, gone: Instance) -> None:
-    daemon, gluetun, qbittorrent = daemons["troubled"], stage.gluetun, stage.qbittorrent
+def _play(
+    story: Story, daemons: dict[str, QSticky], stages: Mapping[str, Instance], outside: DialsBack
+) -> None:
+    daemon, stage = daemons["troubled"], stages["troubled"]
+    gluetun, qbittorrent, peers = stage.gluetun, stage.qbittorrent, stage.peers
     first, second, third = story.ports.values()
 
     def moment(name: str) -> None:
@@ -136,15 +144,29 @@ def _play(story: Story, daemons: dict[str, QSticky], stage: Instance, gone: Inst
 
         wait_until(scraped, BOUND, f"all to be scraped, {name}")
 
+    def until(name: str, metric: str, value: float, **labels: str) -> None:
+        """Wait until a daemon exports at least that value."""
+        daemon = daemons[name]
+        wait_until(lambda: daemon.metric(metric, **labels) >= value, BOUND, f"{metric} of {name}")
+
     daemons["steady"].wait_for("synced")
+    until("steady", "vpn_listener_up", 1)
     daemon.wait_for_port(first)
+    peers.come()
+    until("troubled", "last_incoming_connection_timestamp_seconds", 1)
+    until("troubled", "port_reachable", 1)
     moment("well")
 
-    stage.listen(second)
+    peers.listen(second)
     gluetun.ports = (second,)
     daemon.wait_for_port(second)
     qbittorrent.connection_status = "connected"
     daemon.sync()
+    stages["steady"].gluetun.public_ip = "203.0.113.8"
+    until("steady", "public_address_changes_total", 1)
+    failed = daemons["gone"].metric("notifications_total", result="failed")  # that of the start
+    stages["gone"].gluetun.ports = (free_port(),)
+    until("gone", "notifications_total", failed + 1, result="failed")
     moment("changed")
 
     gluetun.ports = ()
@@ -167,27 +189,37 @@ def _play(story: Story, daemons: dict[str, QSticky], stage: Instance, gone: Inst
     daemon.wait_for("synced")
     moment("back")
 
-    stage.close()
+    outside.is_open = False
+    daemon.wait_for("failing", "port_closed")
+    moment("closed")
+
+    outside.is_open = True
+    daemon.wait_for("synced")
+    peers.close()
     daemon.wait_for("failing", "not_listening")
     moment("not listening")
 
-    stage.listen(second)
+    peers.listen(second)
     daemon.wait_for("synced")
     qbittorrent.deaf = True
-    stage.close()
+    peers.close()
     gluetun.ports = (third,)
     daemon.wait_for("failing", "port_rejected")
     moment("rejected")
 
     qbittorrent.deaf = False
-    stage.listen(third)
+    peers.listen(third)
     daemon.wait_for_port(third)
-    gone.qbittorrent.connection_status = "disconnected"
+    stages["gone"].qbittorrent.connection_status = "disconnected"
     wait_until(lambda: daemons["gone"].metric("healthy") == 0, BOUND, "gone to notice it")
     qbittorrent.password = "changed"
     qbittorrent.expire_sessions()
     daemon.wait_for("failing", "qbittorrent_unauthorized")
     moment("refused")
+
+    stages["gone"].gluetun.ports = ()
+    until("gone", "vpn_restarts_total", 1)
+    moment("vpn restarted")
 
     daemon.stop()
     qbittorrent.password = "adminadmin"

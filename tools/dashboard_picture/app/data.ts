@@ -17,7 +17,7 @@ import {
   type GrafanaTheme2,
   type ReduceDataOptions,
 } from "@grafana/data";
-import type { TableCellHeight, VizLegendOptions } from "@grafana/schema";
+import type { TableCellHeight, VizLegendOptions, VizTextDisplayOptions } from "@grafana/schema";
 import type {
   BigValueColorMode,
   BigValueGraphMode,
@@ -36,12 +36,13 @@ export interface Series {
   values: (number | null)[];
 }
 
-/** Of those of the three kinds of panel, what their components are given. */
+/** Of those of the kinds of panel, what their components are given. */
 export interface Options {
   reduceOptions: ReduceDataOptions;
   colorMode: BigValueColorMode;
   graphMode: BigValueGraphMode;
   justifyMode: BigValueJustifyMode;
+  text: VizTextDisplayOptions;
   textMode: BigValueTextMode;
   legend: VizLegendOptions;
   cellHeight: TableCellHeight;
@@ -49,7 +50,7 @@ export interface Options {
 
 export interface Panel {
   id: number;
-  type: "stat" | "table" | "timeseries";
+  type: "stat" | "state-timeline" | "table" | "timeseries";
   title: string;
   description: string;
   gridPos: { x: number; y: number; w: number; h: number };
@@ -59,19 +60,15 @@ export interface Panel {
   frames: Series[];
 }
 
-export interface Row {
+export interface Picture {
+  from: number;
+  to: number;
   title: string;
   chosen: string[];
   panels: Panel[];
 }
 
-export interface Picture {
-  from: number;
-  to: number;
-  rows: Row[];
-}
-
-// Those that the dashboard uses.
+// Those that the dashboards use.
 const { mergeTransformer, sortByTransformer, limitTransformer, organizeFieldsTransformer } =
   standardTransformers;
 standardTransformersRegistry.setInit(() =>
