@@ -11,8 +11,8 @@ from typing import Any
 
 from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
-from qsticky.demo.simulator import Request, Response, Simulator
 from tests.end_to_end.command import BOUND, QSticky
+from tests.observability.outside import DialsBack
 from tests.real import free_port, wait_until
 
 PAGE = Path(__file__).parents[2] / "docs" / "logs.md"
@@ -47,28 +47,19 @@ Synchronizer.sync = mistaken
 Line = dict[str, Any]
 
 
-class Outside(Simulator):
-    """A service on loopback that says whether a port is open, and all that makes it be asked."""
+def _others(outside: DialsBack) -> dict[str, object]:
+    """All that makes others be asked, and told.
 
-    def __init__(self) -> None:
-        super().__init__(0, "127.0.0.1")
-        self.open = True
-
-    @property
-    def variables(self) -> dict[str, object]:
-        """The VPN's interface is in this network, though not one that qBittorrent tells of."""
-        return {
-            "VPN_INTERFACE": "lo",
-            "PORT_CHECK_URL": f"{self.url}/{{port}}",
-            "PORT_CHECK_INTERVAL": 1,
-            "GLUETUN_RESTART_AFTER": 5,
-            "NOTIFY_URLS": f"json://127.0.0.1:{free_port()}/",
-            "NOTIFY_ON": "port_changed",
-        }
-
-    def answer(self, _: Request) -> Response:
-        """Answer as the one of Transmission does."""
-        return Response(200, b"1" if self.open else b"0", "text/plain")
+    The VPN's interface is in this network, though not one that qBittorrent tells of.
+    """
+    return {
+        "VPN_INTERFACE": "lo",
+        "PORT_CHECK_URL": outside.port_check_url,
+        "PORT_CHECK_INTERVAL": 1,
+        "GLUETUN_RESTART_AFTER": 5,
+        "NOTIFY_URLS": f"json://127.0.0.1:{free_port()}/",
+        "NOTIFY_ON": "port_changed",
+    }
 
 
 @dataclass(frozen=True)
@@ -132,8 +123,8 @@ def run(folder: Path) -> list[str]:
             _change_the_password(qsticky, qbittorrent, password)
             _lose_the_health_file(qsticky)
             _make_a_mistake(qsticky)
-        with Outside() as outside:
-            asking = _ask_others(folder, {**variables, **outside.variables}, gluetun, outside)
+        with DialsBack() as outside:
+            asking = _ask_others(folder, {**variables, **_others(outside)}, gluetun, outside)
         with QSticky(_folder(folder, "dying"), variables) as dying:
             dying.wait_for("synced")
             (dying.folder / "worker-dies").touch()
@@ -175,7 +166,7 @@ def _meet_outages(
 
 
 def _ask_others(
-    folder: Path, variables: Mapping[str, object], gluetun: GluetunSimulator, outside: Outside
+    folder: Path, variables: Mapping[str, object], gluetun: GluetunSimulator, outside: DialsBack
 ) -> QSticky:
     """Run it with what speaks to others than the two services, and is there only if asked for."""
     (port,) = gluetun.ports = (free_port(),)
@@ -183,7 +174,7 @@ def _ask_others(
         qsticky.wait_for_port(port)
         qsticky.wait_for_event("notification_failed")
         qsticky.wait_for_event("port_check")
-        outside.open = False
+        outside.is_open = False
         _wait_for_both(qsticky, "port_check")
         gluetun.starts = "crashed"
         gluetun.ports = ()
