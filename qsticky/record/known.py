@@ -9,7 +9,14 @@ from prometheus_client.registry import Collector
 
 
 class _Family(Protocol):
-    def __call__(self, name: str, documentation: str, value: float | None = None) -> Metric: ...
+    def __call__(
+        self, name: str, documentation: str, value: float | None = None, *, unit: str = ""
+    ) -> Metric: ...
+
+
+def unit_of(name: str) -> str:
+    """Return the unit that a metric's name ends with, which OpenMetrics declares; or nothing."""
+    return next((unit for unit in ("seconds", "bytes") if name.endswith(f"_{unit}")), "")
 
 
 class Known(Collector):
@@ -23,7 +30,7 @@ class Known(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Give the metric as it is now."""
-        yield self._family(self._name, self._text, value=self.value)
+        yield self._family(self._name, self._text, value=self.value, unit=unit_of(self._name))
 
 
 class Info:

@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from qsticky import __version__
 from qsticky.clock import Clock, wall
 from qsticky.errors import ErrorKind, Reason
-from qsticky.record.known import Info, Known
+from qsticky.record.known import Info, Known, unit_of
 from qsticky.services.http import Exchange
 from qsticky.services.qbittorrent import LOGIN, ConnectionStatus
 from qsticky.sync.report import RebindCause, Status, SyncReport, Trigger
@@ -51,7 +51,8 @@ class Metrics:
         self._start_at_zero()
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"qsticky_{name}", text, labels, registry=self._registry)
+        unit = unit_of(name)
+        return Gauge(f"qsticky_{name}", text, labels, unit=unit, registry=self._registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"qsticky_{name}", text, labels, registry=self._registry)
@@ -213,12 +214,14 @@ class Metrics:
             "qsticky_api_request_duration_seconds",
             "How long requests took, by service.",
             ("service",),
+            unit="seconds",
             registry=self._registry,
             buckets=_REQUEST_BUCKETS,
         )
         self._sync_duration = Histogram(
             "qsticky_sync_duration_seconds",
             "How long syncs took.",
+            unit="seconds",
             registry=self._registry,
             buckets=_SYNC_BUCKETS,
         )
