@@ -26,9 +26,9 @@ class QBittorrentSimulator(Simulator):
     set at any time, and so may ``external_address``, where peers last saw it. Opening the sockets
     is logged for each address; ``busy`` maps a port to those on which another program has it.
     ``history`` is every listening port since the start, one for each time the sockets were
-    re-opened; ``openings`` counts all, and ``opened_at`` is the last one's monotonic time.
-    ``reached`` tells whether a peer came in since, which ends being firewalled. ``deaf`` makes it
-    take preferences without keeping them.
+    rebound; ``openings`` counts all, and ``opened_at`` is the last one's monotonic time.
+    ``reached`` tells whether a peer came in since, which ends being firewalled.
+    ``ignores_settings`` makes it take preferences without keeping them.
     """
 
     idle_timeout = 8.0
@@ -81,7 +81,7 @@ class QBittorrentSimulator(Simulator):
         self.dht_nodes = 312
         self.external_address = ""
         self.busy: dict[int, Collection[str]] = {}
-        self.deaf = False
+        self.ignores_settings = False
         self.history: list[int] = []
         self.openings = 0
         self.opened_at = 0.0
@@ -235,7 +235,7 @@ class QBittorrentSimulator(Simulator):
             wanted = json.loads(document)
         except ValueError:
             return
-        if not isinstance(wanted, dict) or self.deaf:
+        if not isinstance(wanted, dict) or self.ignores_settings:
             return
         known = wanted.keys() & self.preferences.keys() - {"listen_port", "random_port"}
         self.preferences.update({name: wanted[name] for name in known})

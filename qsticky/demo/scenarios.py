@@ -146,12 +146,12 @@ def _let_peers_in(stage: Stage) -> None:
 
 
 def _reject_port(stage: Stage) -> None:
-    stage.qbittorrent.deaf = True
+    stage.qbittorrent.ignores_settings = True
     stage.change_port()
 
 
 def _accept_port(stage: Stage) -> None:
-    stage.qbittorrent.deaf = False
+    stage.qbittorrent.ignores_settings = False
 
 
 def _occupy_next_port(stage: Stage) -> None:

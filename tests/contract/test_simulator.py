@@ -159,7 +159,7 @@ def test_qbittorrent_tells_every_port_it_opened(session: requests.Session) -> No
 
 def test_qbittorrent_can_take_a_port_and_keep_another_one(session: requests.Session) -> None:
     with QBittorrentSimulator(bypass=True, listen_port=50001) as qbittorrent:
-        qbittorrent.deaf = True
+        qbittorrent.ignores_settings = True
         form = {"json": '{"listen_port": 50002}'}
         url = f"{qbittorrent.url}/api/v2/app/setPreferences"
         assert session.post(url, data=form, timeout=5).status_code == 200

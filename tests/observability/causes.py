@@ -144,12 +144,12 @@ def _forgive(scene: Scene) -> None:
 
 
 def _have_qbittorrent_reject_ports(scene: Scene) -> None:
-    scene.stage.qbittorrent.deaf = True
+    scene.stage.qbittorrent.ignores_settings = True
     scene.stage.change_port()
 
 
 def _have_qbittorrent_take_ports(scene: Scene) -> None:
-    scene.stage.qbittorrent.deaf = False
+    scene.stage.qbittorrent.ignores_settings = False
 
 
 def _occupy_the_next_port(scene: Scene) -> None:

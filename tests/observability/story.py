@@ -201,13 +201,13 @@ def _play(
 
     peers.listen(second)
     daemon.wait_for("synced")
-    qbittorrent.deaf = True
+    qbittorrent.ignores_settings = True
     peers.close()
     gluetun.ports = (third,)
     daemon.wait_for("failing", "port_rejected")
     moment("rejected")
 
-    qbittorrent.deaf = False
+    qbittorrent.ignores_settings = False
     peers.listen(third)
     daemon.wait_for_port(third)
     stages["gone"].qbittorrent.connection_status = "disconnected"

@@ -479,7 +479,7 @@ class Chaos:
 
     @contextmanager
     def _slow_clients(self) -> Iterator[None]:
-        """Have many clients that are idle, slow or deaf at once."""
+        """Have many clients that are idle, slow or ignores_settings at once."""
         self.summary.faults["slow clients connect"] += 1
         said = (b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost: x", b"\x16\x03\x01\x02\0\1\0")
         whole = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"

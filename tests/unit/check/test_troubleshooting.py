@@ -425,7 +425,7 @@ def _(stage: Stage) -> SyncError | None:
 
 @symptom("qBittorrent does not keep the port", Reason.PORT_REJECTED)
 def _(stage: Stage) -> SyncError | None:
-    stage.qbittorrent.deaf = True
+    stage.qbittorrent.ignores_settings = True
     stage.gluetun.ports = (51501,)
     stage.start()
     return stage.sync()

@@ -258,7 +258,7 @@ def test_an_index_beyond_the_ports_fails_at_once_and_changes_nothing(
 def test_a_port_that_qbittorrent_does_not_keep_is_rejected_after_2_seconds(
     bench: Bench, qbittorrent: QBittorrentSimulator
 ) -> None:
-    qbittorrent.listen_port, qbittorrent.deaf = OTHER, True
+    qbittorrent.listen_port, qbittorrent.ignores_settings = OTHER, True
     report = bench.sync()
     sentence = failed(report, Reason.PORT_REJECTED)
     assert f"took port {PORT} and still reports {OTHER}" in sentence
@@ -266,7 +266,7 @@ def test_a_port_that_qbittorrent_does_not_keep_is_rejected_after_2_seconds(
     assert report.current_port == OTHER
     assert not report.in_sync
     assert report.duration == pytest.approx(2, abs=0.02)
-    qbittorrent.deaf = False
+    qbittorrent.ignores_settings = False
     assert bench.sync().change == PortChange(OTHER, PORT, verified=True)
 
 
@@ -1149,6 +1149,6 @@ def test_a_fixed_port_takes_gluetuns_place(
 def test_on_stop_a_change_that_was_not_read_back_is_not_verified(
     bench: Bench, qbittorrent: QBittorrentSimulator
 ) -> None:
-    qbittorrent.listen_port, qbittorrent.deaf = OTHER, True
+    qbittorrent.listen_port, qbittorrent.ignores_settings = OTHER, True
     bench.stopping.set()
     assert bench.sync().change == PortChange(OTHER, PORT, verified=False)
