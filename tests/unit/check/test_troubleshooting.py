@@ -331,6 +331,16 @@ def _(stage: Stage) -> SyncError | None:
     return _sync_over_tls(stage, trusted=True, name="192.0.2.1")
 
 
+@symptom("The WebUI's certificate names no host", Reason.QBITTORRENT_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    return _sync_over_tls(stage, trusted=True, name=None)
+
+
+@symptom("The clock is behind the certificate's begin", Reason.QBITTORRENT_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    return _sync_over_tls(stage, trusted=True, age=timedelta(days=-30))
+
+
 @symptom("The password is wrong", Reason.QBITTORRENT_UNAUTHORIZED)
 def _(stage: Stage) -> SyncError | None:
     stage.qbittorrent = QBittorrentSimulator(password="another")
@@ -548,12 +558,13 @@ def _sync_over_tls(
     stage: Stage,
     *,
     trusted: bool = False,
-    name: str = "127.0.0.1",
+    name: str | None = "127.0.0.1",
     age: timedelta = timedelta(0),
 ) -> SyncError | None:
     """Sync with a WebUI whose certificate, valid for a day, is this old and for this address."""
     certificate = stage.folder / "certificate.pem"
-    certificate.write_bytes(b"".join(certificates.make(name, age)))
+    issued = certificates.Issued(name, age=age)
+    certificate.write_bytes(issued.pem + issued.key_pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     stage.qbittorrent = QBittorrentSimulator(listen_port=51500, tls_context=context)
