@@ -129,6 +129,7 @@ class Metrics:
             "When a connection that came in was last seen that was not there at the look before, 0 "
             "until then; no sample until it could be seen once.",
         )
+        self._told_incoming: float | None = None
         self._reachable = self._known_gauge(
             "port_reachable",
             "1 when PORT_CHECK_URL last said open, 0 when closed; no sample unless it said one of "
@@ -297,9 +298,11 @@ class Metrics:
         self._interface_visible.set(report.interface_visible)
         self._listener_up.value = report.listening
         self._incoming.value = report.incoming_connections
-        if report.last_incoming is not None:
+        if report.last_incoming is not None and report.last_incoming != self._told_incoming:
+            # Once for each: turned anew, it would differ by microseconds from scrape to scrape.
+            self._told_incoming = report.last_incoming
             self._last_incoming.value = wall(self._clock, report.last_incoming)
-        elif report.incoming_connections is not None:
+        elif self._told_incoming is None and report.incoming_connections is not None:
             self._last_incoming.value = 0
         self._reachable.value = report.reachable
         self._address_matches.value = report.address_matches

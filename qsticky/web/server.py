@@ -103,7 +103,7 @@ class Server:
         connection = Connection(wrapped)
         latest = time.monotonic() + _LONGEST_WAIT
         with self._changed:
-            while self._all_busy():
+            while self._all_busy() and not self._closed:
                 if self._threads < _MOST_THREADS:
                     self._add_thread(_SPARE_LIVES)
                 if not self._all_busy():
@@ -113,8 +113,11 @@ class Server:
                     return
                 self._hang_up_on_the_idlest()
                 self._changed.wait(_MOMENT)
+            if self._closed:
+                connection.close()
+                return
             self._connections.add(connection)
-        self._waiting.put(connection)
+            self._waiting.put(connection)  # before what ends the threads, or nobody would close it
 
     def _all_busy(self) -> bool:
         return len(self._connections) >= self._threads

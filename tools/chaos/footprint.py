@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from tests.end_to_end.command import QSticky
 
 _MIB = 1024 * 1024
-_SETTLES_WITHIN = 3.0
+_SETTLES_WITHIN = 15.0
+_MEASURED_EVERY = 2.5  # seconds: spare threads of the HTTP server end after 2 s without a request
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,12 @@ def measure(qsticky: QSticky, at_most: Footprint | None = None) -> Footprint:
     """Measure a process that has nothing to do now.
 
     Connections and their threads take a moment to end: it is measured until they are no more than
-    `at_most`, or for a few seconds, and what was least counts.
+    `at_most`, or for 15 s, and what was least counts.
     """
     deadline = time.monotonic() + _SETTLES_WITHIN
     least = _measure(qsticky)
     while time.monotonic() < deadline and not (at_most and not [*least.grown(at_most, 1.0)]):
-        time.sleep(0.1)
+        time.sleep(_MEASURED_EVERY)
         now = _measure(qsticky)
         least = Footprint(
             now.memory,
