@@ -68,7 +68,8 @@ class Answer:
     def bad(self) -> bool:
         """Whether it took too long, or is too much to draw."""
         drawn = not self.query.instant
-        return self.seconds > WITHIN or (drawn and self.series > _MOST_SERIES)
+        slow = min(self.seconds, self.processor) > WITHIN
+        return slow or (drawn and self.series > _MOST_SERIES)
 
     def __str__(self) -> str:
         return (
