@@ -74,8 +74,6 @@ def scene(folder: Path, name: str, cause: Cause) -> Iterator[Scene]:
         stage = Stage(gluetun, qbittorrent, *files, port)
         stage.set_up()
         given = {**variables(stage), "CHECK_INTERVAL": 1, "PORT_GRACE": 1, **cause.variables}
-        if not cause.visible:
-            qbittorrent.preferences["current_network_interface"] = "tun0"
         peers, outside = running.enter_context(Peers()), DialsBack()
         if cause.visible:
             peers.listen(port)
