@@ -545,11 +545,6 @@ def test_a_log_line_counts_under_its_level(metrics: Metrics, watched: Watched, l
     assert watched.changes() == {f'log_messages_total{{level="{level}"}}': 1}
 
 
-def test_a_log_line_that_was_dropped_counts(metrics: Metrics, watched: Watched) -> None:
-    metrics.log_line_dropped()
-    assert watched.changes() == {"log_lines_dropped_total": 1}
-
-
 @pytest.mark.usefixtures("watched")
 def test_no_number_of_syncs_makes_another_series(
     registry: CollectorRegistry, metrics: Metrics
