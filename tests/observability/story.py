@@ -182,7 +182,9 @@ def _play(
     gluetun.ports = (second,)
     daemon.wait_for("synced")
     qbittorrent.stop()
+    retries = daemon.metric("syncs_total", trigger="retry")
     daemon.wait_for("failing", "qbittorrent_unreachable")
+    until("troubled", "syncs_total", retries + 1, trigger="retry")
     moment("qbittorrent away")
 
     qbittorrent.start()
