@@ -27,8 +27,9 @@ from qsticky.services.factory import make_gluetun, make_qbittorrent, make_vpn_co
 from qsticky.services.http import Exchange
 from qsticky.services.port_check import OutsideService, PortCheck
 from qsticky.services.qbittorrent import LoginLimit
+from qsticky.sync.options import Options
 from qsticky.sync.report import SyncReport, Trigger
-from qsticky.sync.synchronizer import Options, Synchronizer
+from qsticky.sync.synchronizer import Synchronizer
 from qsticky.sync.vpn_interface import Kernel
 from qsticky.sync.vpn_restart import VpnRestart
 from qsticky.sync.worker import Worker
@@ -123,34 +124,16 @@ class Daemon:
 
         0 after a signal; 1 when it can't run: the port is taken, or the worker died.
         """
-        config = self._config
         signals.block()
         signals.reap_orphans()
         threading.excepthook = self._journal.thread_died
-        start = start_fields(config)
-        self._journal.startup(start_line(config, start), **start)
-        for warning in [*hints.misnamed(config), *hints.advice(config)]:
-            self._journal.warning(warning)
-        if not_read := hints.not_read(config):
-            self._journal.note(not_read)
-        try:
-            server = Server(
-                config.metrics_address, config.metrics_port, self._routes, _certificate(config)
-            )
-        except OSError as error:
-            self._journal.cannot_serve(config.metrics_address, config.metrics_port, error)
+        self._announce()
+        server = self._serve()
+        if server is None:
             return 1
-        server.start()
-        self._journal.serving(config.metrics_url)
         self._health.remove_leftovers()
         self._wrote_health_file(self._health.write())
         watches = self._start_watches()
-        if self._port_check and not self._synchronizer.inside_vpn:
-            self._journal.warning(
-                f"PORT_CHECK_URL is not asked while there is no interface {config.vpn_interface} "
-                "here: from elsewhere the outside would dial this host's own address; share "
-                "Gluetun's network, or set VPN_INTERFACE to the VPN's"
-            )
         for part in (self._port_check, self._vpn_restart, self._delivery):
             if part:
                 part.start()
@@ -169,6 +152,35 @@ class Daemon:
         reason = "the worker died" if died else f"received {received}"
         self._journal.shutdown(f"Stopped: {reason}")
         return 1 if died else 0
+
+    def _announce(self) -> None:
+        """Tell what starts, and what of its configuration is worth a sentence."""
+        config, journal = self._config, self._journal
+        start = start_fields(config)
+        journal.startup(start_line(config, start), **start)
+        for warning in [*hints.misnamed(config), *hints.advice(config)]:
+            journal.warning(warning)
+        if not_read := hints.not_read(config):
+            journal.note(not_read)
+        if self._port_check and not self._synchronizer.inside_vpn:
+            journal.warning(
+                f"PORT_CHECK_URL is not asked while there is no interface {config.vpn_interface} "
+                "here: from elsewhere the outside would dial this host's own address; share "
+                "Gluetun's network, or set VPN_INTERFACE to the VPN's"
+            )
+
+    def _serve(self) -> Server | None:
+        """Start the HTTP server; None where it can't, which is told."""
+        config = self._config
+        address, port = config.metrics_address, config.metrics_port
+        try:
+            server = Server(address, port, self._routes, _certificate(config))
+        except OSError as error:
+            self._journal.cannot_serve(address, port, error)
+            return None
+        server.start()
+        self._journal.serving(config.metrics_url)
+        return server
 
     def _work(self) -> None:
         try:

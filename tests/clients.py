@@ -12,7 +12,8 @@ from qsticky.services.http import HttpClient, unobserved
 from qsticky.services.port_check import PortCheck
 from qsticky.services.port_file import PortFile
 from qsticky.services.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
-from qsticky.sync.synchronizer import Options, Synchronizer
+from qsticky.sync.options import Options
+from qsticky.sync.synchronizer import Synchronizer
 from qsticky.sync.vpn_interface import Kernel
 
 _TIMEOUT = 5.0

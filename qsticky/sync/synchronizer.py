@@ -7,53 +7,24 @@ from dataclasses import dataclass, replace
 from qsticky.clock import Clock
 from qsticky.errors import Reason, ServiceError, SyncError
 from qsticky.services.gluetun import Gluetun
-from qsticky.services.port_check import PortCheck, PortVerdict
-from qsticky.services.qbittorrent import (
-    ConnectionStatus,
-    Preferences,
-    QBittorrent,
-    TransferInfo,
-)
+from qsticky.services.port_check import PortCheck
+from qsticky.services.qbittorrent import Preferences, QBittorrent, TransferInfo
 from qsticky.sync.exit_address import ExitAddress
 from qsticky.sync.forwarded_port import ForwardedPort, read_ports
-from qsticky.sync.listener import Listener, Listening
-from qsticky.sync.listening_port import ListeningPort, OtherHand
-from qsticky.sync.rebind import Observation, RebindPolicy
-from qsticky.sync.report import ListeningBy, PortSource, RebindCause, Status, SyncReport, Trigger
+from qsticky.sync.listener import Listener
+from qsticky.sync.listening_port import ListeningPort
+from qsticky.sync.options import Options
+from qsticky.sync.rebind import RebindPolicy
+from qsticky.sync.reconciler import Outcome, Reconciler
+from qsticky.sync.report import PortSource, RebindCause, Status, SyncReport, Trigger
 from qsticky.sync.restart_proof import RestartProof
-from qsticky.sync.settings import port_conflict
 from qsticky.sync.versions import Versions
 from qsticky.sync.vpn_interface import Kernel, Presence, VpnInterface
 from qsticky.sync.vpn_restart import Forwarding, VpnRestart
 
-_SECOND_LOOK = 1.0
 _RECREATED_AFTER = 120.0
 _NOTHING = TransferInfo(None, None, ())
-_UNKNOWN = Listening()
-_UNASKED = PortVerdict()
 _REFUSED = (Reason.QBITTORRENT_UNAUTHORIZED, Reason.QBITTORRENT_BANNED)
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the configuration says of a sync.
-
-    `port_index` counts from 1; `fixed_port` takes Gluetun's place. `vpn_interface` is a name;
-    `beside` tells that qBittorrent is at a loopback address, and `same_network` that Gluetun is as
-    well. `metrics_port` is qSticky's own, where it is served on the VPN's address too. `port_grace`
-    is in seconds; `rebind` permits rebinding; `api_key` tells that no session is kept.
-    """
-
-    vpn_interface: str
-    webui_port: int
-    beside: bool
-    same_network: bool
-    port_index: int = 1
-    fixed_port: int | None = None
-    metrics_port: int | None = None
-    port_grace: float = 300.0
-    rebind: bool = True
-    api_key: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,17 +34,6 @@ class _Asked:
     preferences: Preferences | None = None
     transfer: TransferInfo = _NOTHING
     failure: SyncError | None = None
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What became of it."""
-
-    status: Status
-    failure: SyncError | None = None
-    listening: Listening = _UNKNOWN
-    rebinds: tuple[RebindCause, ...] = ()
-    again_in: float | None = None
 
 
 class Synchronizer:
@@ -101,10 +61,8 @@ class Synchronizer:
         self._qbittorrent = qbittorrent
         self._options = options
         self._clock = clock
-        self._stopping = stopping
         self._port = ForwardedPort(options.port_index)
         self._listening_port = ListeningPort(qbittorrent, clock, stopping)
-        self._other_hand = OtherHand()
         self._vpn = VpnInterface(options.vpn_interface, beside=options.beside, kernel=kernel)
         self._listener = Listener(
             qbittorrent,
@@ -118,6 +76,16 @@ class Synchronizer:
         self._exit = ExitAddress()
         self._versions = Versions()
         self._restart = RestartProof(kernel, options.webui_port)
+        self._reconciler = Reconciler(
+            options,
+            vpn=self._vpn,
+            listening_port=self._listening_port,
+            listener=self._listener,
+            rebind=self._rebind,
+            port_check=port_check,
+            clock=clock,
+            stopping=stopping,
+        )
         self._vpn.look()
 
     def sync(self, triggers: Sequence[Trigger], rebind: bool = False) -> SyncReport:
@@ -158,7 +126,7 @@ class Synchronizer:
     # What there is
 
     def _forwarding(self) -> Forwarding:
-        ports, verdict = self._port.ports, self._verdict
+        ports, verdict = self._port.ports, self._reconciler.verdict
         if ports.source is not PortSource.CONTROL_SERVER:
             return Forwarding.UNKNOWN
         if not ports.numbers:
@@ -166,10 +134,6 @@ class Synchronizer:
         if verdict.closed_for_good:
             return Forwarding.CLOSED
         return Forwarding.OPEN if verdict.reachable else Forwarding.PRESENT
-
-    @property
-    def _verdict(self) -> PortVerdict:
-        return self._port_check.verdict() if self._port_check else _UNASKED
 
     def _ask_qbittorrent(self) -> _Asked:
         """Ask for what every sync needs, and look at the VPN's interface.
@@ -234,23 +198,24 @@ class Synchronizer:
 
     # What is done about it
 
-    def _reconcile(self, asked: _Asked) -> _Outcome:
+    def _reconcile(self, asked: _Asked) -> Outcome:
         failure = self._recreated(asked) or self._port.failure or asked.failure
         if failure or asked.preferences is None:
-            return _Outcome(Status.FAILING, failure)
+            return Outcome(Status.FAILING, failure)
         port = self._port.number
         if not port:  # left alone: with port 0 qBittorrent would listen on random ones
             return self._wait_for_port()
         try:
-            return self._listen(port, asked)
+            status = asked.transfer.connection_status
+            return self._reconciler.reconcile(port, asked.preferences, status)
         except SyncError as error:
-            return _Outcome(Status.FAILING, error.to_keep())
+            return Outcome(Status.FAILING, error.to_keep())
 
-    def _wait_for_port(self) -> _Outcome:
+    def _wait_for_port(self) -> Outcome:
         """Be patient with a VPN that has no forwarded port yet, for as long as PORT_GRACE."""
         left = (self._patient_until or 0.0) - self._clock.monotonic()
         if left > 0:
-            return _Outcome(Status.WAITING, again_in=left)
+            return Outcome(Status.WAITING, again_in=left)
         failure = SyncError(
             Reason.NO_FORWARDED_PORT,
             f"Gluetun has had no forwarded port for {self._options.port_grace:g} s or longer; set "
@@ -259,121 +224,7 @@ class Synchronizer:
             "provider that gives a port for good, such as AirVPN, leave that off, since Gluetun "
             "would not start with it, and set FORWARDED_PORT for qSticky instead",
         )
-        return _Outcome(Status.FAILING, failure)
-
-    def _listen(self, port: int, asked: _Asked) -> _Outcome:
-        """Set the port where it is another one, see whether it is listened on, rebind where due."""
-        preferences = asked.preferences
-        assert preferences is not None
-        conflict = port_conflict(port, preferences.web_ui_port, self._options.metrics_port)
-        if conflict:
-            never = Listening(False, ListeningBy.SETTINGS, conflict)
-            return self._outcome(port, never)
-        self._other_hand.note(preferences.listen_port, port, self._clock.monotonic())
-        if preferences.listen_port == port:
-            self._listener.look(port)
-            self._listener.read_log(port, preferences)
-        else:
-            self._open(preferences, port)
-            self._rebind.note_change(self._clock.monotonic())
-        listening = self._listener.assess(port, preferences)
-        if listening.by is ListeningBy.KERNEL and not listening.listening:
-            # It comes back by itself within 20 ms, or not at all.
-            if self._clock.wait(self._stopping, _SECOND_LOOK):
-                return _Outcome(Status.SYNCED)
-            self._vpn.look()
-            self._listener.look(port)
-            listening = self._listener.assess(port, preferences)
-        if self._vpn.lost:
-            return _Outcome(Status.FAILING, self._outage(), Listening(False, ListeningBy.KERNEL))
-        return self._rebind_where_due(port, preferences, asked, listening)
-
-    def _open(self, preferences: Preferences, *ports: int) -> None:
-        """Have the sockets opened on the last of these ports, and learn what became of it."""
-        wanted = ports[-1]
-        self._listener.before_opening(wanted, preferences)
-        self._listening_port.set(ports)
-        self._other_hand.note_verified(wanted)
-        self._listener.after_opening(wanted, preferences)
-
-    def _rebind_where_due(
-        self, port: int, preferences: Preferences, asked: _Asked, listening: Listening
-    ) -> _Outcome:
-        """Open the sockets anew where that is due and permitted, and tell what came of it all."""
-        disconnected = self._is_disconnected(asked)
-        self._rebind.note_connection(disconnected, self._clock.monotonic())
-        if self._rebind.disconnected(self._clock.monotonic()):
-            self._listener.note_away()
-            listening = self._listener.assess(port, preferences)
-        elif listening.listening is not False and not disconnected:
-            self._rebind.note_listening()
-        if not self._options.rebind:
-            return self._outcome(port, listening)
-        verdict = self._rebind.assess(self._observation(listening), self._clock.monotonic())
-        if verdict.cause is None:
-            return replace(self._outcome(port, listening), again_in=verdict.wait)
-        self._open(preferences, port + 1 if port < 65535 else port - 1, port)
-        self._rebind.note_rebind(verdict.cause, self._clock.monotonic())
-        if self._port_check:
-            self._port_check.rebound()
-        listening = self._listener.assess(port, preferences)
-        if listening.listening and not disconnected:
-            self._rebind.note_listening()
-        again = self._rebind.assess(self._observation(listening), self._clock.monotonic())
-        rebinds = (verdict.cause,)
-        return replace(self._outcome(port, listening), rebinds=rebinds, again_in=again.wait)
-
-    def _is_disconnected(self, asked: _Asked) -> bool:
-        """Whether qBittorrent says that it has no socket at all, where nothing else shows it."""
-        disconnected = asked.transfer.connection_status is ConnectionStatus.DISCONNECTED
-        return disconnected and not self._vpn.was_visible
-
-    def _observation(self, listening: Listening) -> Observation:
-        hopeless = listening.listening is False and not listening.curable
-        wrong = RebindCause.NOT_LISTENING if listening.curable else None
-        if listening.listening is not False and self._verdict.rebind_due:
-            wrong = RebindCause.PORT_CLOSED
-        return Observation(wrong, blind=not self._vpn.was_visible and not hopeless)
-
-    # What is told of it
-
-    def _outcome(self, port: int, listening: Listening) -> _Outcome:
-        """Tell whether peers can connect, as far as it is known."""
-        problem = listening.problem
-        if listening.listening is None and self._rebind.disconnected(self._clock.monotonic()):
-            problem = f"qBittorrent has port {port} and is disconnected, with no socket at all"
-            listening = Listening(False, ListeningBy.QBITTORRENT, problem, curable=True)
-        if problem is None and self._verdict.closed_for_good:
-            return _Outcome(Status.FAILING, self._closed(port), listening)
-        if problem is None:
-            return _Outcome(Status.SYNCED, listening=listening)
-        sentence = f"{problem}; {self._remedy()}" if listening.curable else problem
-        return _Outcome(Status.FAILING, SyncError(Reason.NOT_LISTENING, sentence), listening)
-
-    def _remedy(self) -> str:
-        if not self._options.rebind:
-            return "restart qBittorrent, or set QBITTORRENT_REBIND=true"
-        return (
-            "qSticky goes on rebinding it, and where that doesn't help, see that no other program "
-            "has the port, set qBittorrent's network interface to the VPN's (Options > Advanced), "
-            "and restart it"
-        )
-
-    def _closed(self, port: int) -> SyncError:
-        return SyncError(
-            Reason.PORT_CLOSED,
-            f"The service of PORT_CHECK_URL could not connect to port {port}, three times and also "
-            "after a rebind, while qBittorrent listens: the VPN provider doesn't forward it any "
-            "more; restart the VPN (docker restart gluetun, or set GLUETUN_RESTART_AFTER=600), and "
-            "if that doesn't help, choose another server",
-        )
-
-    def _outage(self) -> SyncError:
-        return SyncError(
-            Reason.NOT_LISTENING,
-            f"The VPN interface {self._vpn.name} is gone, so that no peer can connect; Gluetun "
-            "must bring the VPN up again, and its log says why if it doesn't",
-        )
+        return Outcome(Status.FAILING, failure)
 
     def _recreated(self, asked: _Asked) -> SyncError | None:
         """Recognise a Gluetun whose container was recreated: ours keeps the dead network."""
@@ -399,14 +250,8 @@ class Synchronizer:
         since = self._port.missing_since
         return None if since is None else since + self._options.port_grace
 
-    def _warnings(self, asked: _Asked) -> tuple[str, ...]:
-        found = [self._other_hand.warning(self._clock.monotonic())]
-        if asked.preferences:
-            found.append(self._listener.warning(asked.preferences))
-        return tuple(warning for warning in found if warning)
-
     def _report(
-        self, trigger: Trigger, started: float, asked: _Asked, outcome: _Outcome
+        self, trigger: Trigger, started: float, asked: _Asked, outcome: Outcome
     ) -> SyncReport:
         now = self._clock.monotonic()
         port, listener = self._port, self._listener
@@ -421,7 +266,7 @@ class Synchronizer:
             status=outcome.status,
             failure=outcome.failure,
             problem=outcome.failure or port.ports.error,
-            warnings=self._warnings(asked),
+            warnings=self._reconciler.warnings(asked.preferences),
             again_in=_soonest(outcome.again_in, restart.due_in() if restart else None),
             forwarded_port=port.number,
             port_source=port.ports.source,
@@ -450,8 +295,8 @@ class Synchronizer:
             listening_since=listener.since,
             incoming_connections=listener.incoming.established,
             last_incoming=listener.incoming.last,
-            reachable=self._verdict.reachable,
-            reachable_at=self._verdict.checked_at,
+            reachable=self._reconciler.verdict.reachable,
+            reachable_at=self._reconciler.verdict.checked_at,
             vpn_restarts=restart.new_restarts if restart else 0,
             rebinds=outcome.rebinds,
         )

@@ -1,0 +1,186 @@
+"""Brings qBittorrent to listen on the forwarded port: sets it, looks, and rebinds where due."""
+
+import threading
+from dataclasses import dataclass, replace
+
+from qsticky.clock import Clock
+from qsticky.errors import Reason, SyncError
+from qsticky.services.port_check import PortCheck, PortVerdict
+from qsticky.services.qbittorrent import ConnectionStatus, Preferences
+from qsticky.sync.listener import Listener, Listening
+from qsticky.sync.listening_port import ListeningPort, OtherHand
+from qsticky.sync.options import Options
+from qsticky.sync.rebind import Observation, RebindPolicy
+from qsticky.sync.report import ListeningBy, RebindCause, Status
+from qsticky.sync.settings import port_conflict
+from qsticky.sync.vpn_interface import VpnInterface
+
+_SECOND_LOOK = 1.0
+_UNKNOWN = Listening()
+_UNASKED = PortVerdict()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a sync."""
+
+    status: Status
+    failure: SyncError | None = None
+    listening: Listening = _UNKNOWN
+    rebinds: tuple[RebindCause, ...] = ()
+    again_in: float | None = None
+
+
+class Reconciler:
+    """Compares, changes and verifies; what it remembers, its parts do.
+
+    `port_check` tells what the outside said, where it is asked. `stopping` ends a wait early.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        vpn: VpnInterface,
+        listening_port: ListeningPort,
+        listener: Listener,
+        rebind: RebindPolicy,
+        port_check: PortCheck | None,
+        clock: Clock,
+        stopping: threading.Event,
+    ) -> None:
+        self._options = options
+        self._vpn = vpn
+        self._listening_port = listening_port
+        self._listener = listener
+        self._rebind = rebind
+        self._port_check = port_check
+        self._other_hand = OtherHand()
+        self._clock = clock
+        self._stopping = stopping
+
+    @property
+    def verdict(self) -> PortVerdict:
+        """What the outside said of the port."""
+        return self._port_check.verdict() if self._port_check else _UNASKED
+
+    def reconcile(
+        self, port: int, preferences: Preferences, status: ConnectionStatus | None
+    ) -> Outcome:
+        """Set the port where it is another one, see whether it is listened on, rebind where due.
+
+        `preferences` and `status` are what qBittorrent just told. Raises `SyncError`.
+        """
+        conflict = port_conflict(port, preferences.web_ui_port, self._options.metrics_port)
+        if conflict:
+            return self._outcome(port, Listening(False, ListeningBy.SETTINGS, conflict))
+        self._other_hand.note(preferences.listen_port, port, self._clock.monotonic())
+        if preferences.listen_port == port:
+            self._listener.look(port)
+            self._listener.read_log(port, preferences)
+        else:
+            self._open(preferences, port)
+            self._rebind.note_change(self._clock.monotonic())
+        listening = self._listener.assess(port, preferences)
+        if listening.by is ListeningBy.KERNEL and not listening.listening:
+            # It comes back by itself within 20 ms, or not at all.
+            if self._clock.wait(self._stopping, _SECOND_LOOK):
+                return Outcome(Status.SYNCED)
+            self._vpn.look()
+            self._listener.look(port)
+            listening = self._listener.assess(port, preferences)
+        if self._vpn.lost:
+            return Outcome(Status.FAILING, self._outage(), Listening(False, ListeningBy.KERNEL))
+        # Where nothing else shows it, qBittorrent's word that it has no socket at all counts.
+        unseen = not self._vpn.was_visible
+        disconnected = unseen and status is ConnectionStatus.DISCONNECTED
+        return self._rebind_where_due(port, preferences, listening, disconnected=disconnected)
+
+    def warnings(self, preferences: Preferences | None) -> tuple[str, ...]:
+        """Tell what is worth a sentence and no failure."""
+        found = [self._other_hand.warning(self._clock.monotonic())]
+        if preferences:
+            found.append(self._listener.warning(preferences))
+        return tuple(warning for warning in found if warning)
+
+    def _open(self, preferences: Preferences, *ports: int) -> None:
+        """Have the sockets opened on the last of these ports, and learn what became of it."""
+        wanted = ports[-1]
+        self._listener.before_opening(wanted, preferences)
+        self._listening_port.set(ports)
+        self._other_hand.note_verified(wanted)
+        self._listener.after_opening(wanted, preferences)
+
+    def _rebind_where_due(
+        self, port: int, preferences: Preferences, listening: Listening, *, disconnected: bool
+    ) -> Outcome:
+        """Open the sockets anew where that is due and permitted, and tell what came of it all."""
+        self._rebind.note_connection(disconnected, self._clock.monotonic())
+        if self._rebind.disconnected(self._clock.monotonic()):
+            self._listener.note_away()
+            listening = self._listener.assess(port, preferences)
+        elif listening.listening is not False and not disconnected:
+            self._rebind.note_listening()
+        if not self._options.rebind:
+            return self._outcome(port, listening)
+        verdict = self._rebind.assess(self._observation(listening), self._clock.monotonic())
+        if verdict.cause is None:
+            return replace(self._outcome(port, listening), again_in=verdict.wait)
+        self._open(preferences, port + 1 if port < 65535 else port - 1, port)
+        self._rebind.note_rebind(verdict.cause, self._clock.monotonic())
+        if self._port_check:
+            self._port_check.rebound()
+        listening = self._listener.assess(port, preferences)
+        if listening.listening and not disconnected:
+            self._rebind.note_listening()
+        again = self._rebind.assess(self._observation(listening), self._clock.monotonic())
+        rebinds = (verdict.cause,)
+        return replace(self._outcome(port, listening), rebinds=rebinds, again_in=again.wait)
+
+    def _observation(self, listening: Listening) -> Observation:
+        hopeless = listening.listening is False and not listening.curable
+        wrong = RebindCause.NOT_LISTENING if listening.curable else None
+        if listening.listening is not False and self.verdict.rebind_due:
+            wrong = RebindCause.PORT_CLOSED
+        return Observation(wrong, blind=not self._vpn.was_visible and not hopeless)
+
+    # What is told of it
+
+    def _outcome(self, port: int, listening: Listening) -> Outcome:
+        """Tell whether peers can connect, as far as it is known."""
+        problem = listening.problem
+        if listening.listening is None and self._rebind.disconnected(self._clock.monotonic()):
+            problem = f"qBittorrent has port {port} and is disconnected, with no socket at all"
+            listening = Listening(False, ListeningBy.QBITTORRENT, problem, curable=True)
+        if problem is None and self.verdict.closed_for_good:
+            return Outcome(Status.FAILING, _closed(port), listening)
+        if problem is None:
+            return Outcome(Status.SYNCED, listening=listening)
+        sentence = f"{problem}; {self._remedy()}" if listening.curable else problem
+        return Outcome(Status.FAILING, SyncError(Reason.NOT_LISTENING, sentence), listening)
+
+    def _remedy(self) -> str:
+        if not self._options.rebind:
+            return "restart qBittorrent, or set QBITTORRENT_REBIND=true"
+        return (
+            "qSticky goes on rebinding it, and where that doesn't help, see that no other program "
+            "has the port, set qBittorrent's network interface to the VPN's (Options > Advanced), "
+            "and restart it"
+        )
+
+    def _outage(self) -> SyncError:
+        return SyncError(
+            Reason.NOT_LISTENING,
+            f"The VPN interface {self._vpn.name} is gone, so that no peer can connect; Gluetun "
+            "must bring the VPN up again, and its log says why if it doesn't",
+        )
+
+
+def _closed(port: int) -> SyncError:
+    return SyncError(
+        Reason.PORT_CLOSED,
+        f"The service of PORT_CHECK_URL could not connect to port {port}, three times and also "
+        "after a rebind, while qBittorrent listens: the VPN provider doesn't forward it any "
+        "more; restart the VPN (docker restart gluetun, or set GLUETUN_RESTART_AFTER=600), and "
+        "if that doesn't help, choose another server",
+    )
