@@ -46,9 +46,10 @@ class _Circumstances:
 class Listener:
     """Remembers the last look at the sockets, and what qBittorrent logged of opening them.
 
-    `look`, `read_log`, `before_opening` and `after_opening` ask and remember; `assess` answers from what is remembered.
-    `webui_port` is where the WebUI's socket is looked for; `always_read` is for an API key, with
-    which no lost session tells of a restart. Methods that ask qBittorrent raise `SyncError`.
+    `look`, `read_log`, `before_opening` and `after_opening` ask and remember; `assess` answers from
+    what is remembered. `webui_port` is where the WebUI's socket is looked for; `always_read` is for
+    an API key, with which no lost session tells of a restart. Methods that ask qBittorrent raise
+    `SyncError`.
     """
 
     def __init__(
