@@ -61,11 +61,6 @@ class RoleError(ServiceError):
         self.wrong = wrong
         self.route = route
 
-    @property
-    def lacks(self) -> Route | None:
-        """The route that the role of a right credential lacks."""
-        return self.route if self.wrong is Wrong.ROUTE else None
-
 
 def refusal(where: str, credential: Credential, wrong: Wrong, route: Route | None) -> RoleError:
     """Make the error of both port routes refused; `where` is the control server."""

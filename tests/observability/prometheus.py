@@ -205,11 +205,6 @@ class Prometheus:
         alerts: list[dict[str, Any]] = self.get("alerts")["alerts"]
         return alerts
 
-    def series_count(self) -> int:
-        """Return how many series are in its head."""
-        count: int = self.get("status/tsdb")["headStats"]["numSeries"]
-        return count
-
     def get(self, path: str, **parameters: str) -> Any:
         """Ask its API, and return the data of the answer; QueryError when it is refused."""
         answer = self._session.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=BOUND)

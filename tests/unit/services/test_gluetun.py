@@ -314,11 +314,6 @@ def test_a_refusal_tells_what_is_wrong_and_what_to_do(
     assert [exchange.error for exchange in exchanges].count(ErrorKind.UNAUTHORIZED) == 1
 
 
-def test_only_a_right_credential_lacks_a_route() -> None:
-    assert RoleError("", Wrong.ROUTE, Route.SINCE_3_41).lacks is Route.SINCE_3_41
-    assert RoleError("", Wrong.UNKNOWN, Route.SINCE_3_41).lacks is None
-
-
 def test_a_refusal_is_told_also_when_the_old_route_was_remembered(
     gluetun: Gluetun, install: Install
 ) -> None:
