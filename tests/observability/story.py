@@ -151,6 +151,7 @@ def _play(
 
     daemons["steady"].wait_for("synced")
     until("steady", "vpn_listener_up", 1)
+    until("gone", "healthy", 1)
     daemon.wait_for_port(first)
     peers.come()
     until("troubled", "last_incoming_connection_timestamp_seconds", 1)
@@ -169,8 +170,8 @@ def _play(
     until("gone", "notifications_total", failed + 1, result="failed")
     moment("changed")
 
+    qbittorrent.connection_status = "disconnected"  # first, so that who sees no port sees it too
     gluetun.ports = ()
-    qbittorrent.connection_status = "disconnected"
     daemon.wait_for("waiting")
     moment("no port")
 
@@ -191,6 +192,9 @@ def _play(
     daemon.wait_for("synced")
     moment("back")
 
+    until("troubled", "port_reachable", 1)
+    moment("open again")
+
     outside.is_open = False
     daemon.wait_for("failing", "port_closed")
     moment("closed")
@@ -207,6 +211,7 @@ def _play(
     peers.close()
     gluetun.ports = (third,)
     daemon.wait_for("failing", "port_rejected")
+    until("steady", "rebinds_total", 1, cause="address_changed")
     moment("rejected")
 
     qbittorrent.ignores_settings = False
@@ -233,6 +238,9 @@ def _play(
     gluetun.start()
     daemon.wait_for_port(third)
     daemons.pop("gone").stop()
+    wait_until(
+        lambda: not _scraped(story.prometheus, "gone", time.time()), BOUND, "gone not to be scraped"
+    )
     moment("in the end")
 
 

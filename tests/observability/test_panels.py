@@ -94,7 +94,7 @@ OF_ONE: dict[str, list[Seen]] = {
     ],
     "Known by A": [
         at("well", BY_PEER, ALONE),
-        at("back", BY_CHECK, ALONE),
+        at("open again", BY_CHECK, ALONE),
         at("closed", BY_KERNEL, ALONE),
         at("well", BY_LOG, "steady"),
         at("well", NOTHING, "gone"),
