@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test image-test wheel-test test-newer chaos hostile page-pictures dashboard-picture soak bench bench-quick bench-compare fleet coverage lint format docs lock clean
+.PHONY: help demo test image-test wheel-test test-newer chaos hostile page-pictures dashboard-picture soak bench bench-quick bench-compare fleet breaks coverage lint format docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -67,6 +67,9 @@ bench-compare: .venv/development ## the last `make bench` beside an earlier one:
 
 fleet: .venv/development ## every query of the dashboards, over three hours of a thousand instances
 	$(BIN)/python -m tools.fleet --instances 1000 --hours 3
+
+breaks: .venv/development ## break the code in ten places, one at a time, and see which the tests notice; SEED=N chooses
+	$(BIN)/python -m tools.breaks $(if $(SEED),--seed $(SEED)) $(if $(OF),--of $(OF))
 
 coverage: .venv/development ## the same tests, and how much of the package they cover, by branch
 	@$(BIN)/coverage erase
