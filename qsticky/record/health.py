@@ -89,6 +89,7 @@ class Health:
             "reason": report.failure.reason if report.failure else None,
             "last_error": state.last_error,
             "last_error_at": self._time(state.last_error_at),
+            "warnings": list(report.warnings),
             "waiting_until": self._time(report.patient_until),
             "forwarded_port": state.forwarded_port,
             "port_source": report.port_source,

@@ -66,8 +66,8 @@ class OpeningLog:
 
     def without_udp(self, addresses: Collection[Address]) -> bool:
         """Whether it opened TCP sockets for peers, and no UDP ones, which uTP and DHT need."""
-        protocols = {key[1] for key in self._logged if key[0] in addresses}
-        return protocols == {"TCP"}
+        mine = [log.entry for (at, _), log in self._logged.items() if at in addresses]
+        return bool(mine) and all(one.protocol == "TCP" and one.listening for one in mine)
 
     def _answer(self, address: Address, protocol: Protocol) -> bool | None:
         mine = [log for (at, _), log in self._logged.items() if at == address or at.is_unspecified]

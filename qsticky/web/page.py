@@ -85,6 +85,7 @@ def render(
 <div class="top">
 {_state(document, story, now)}
 {_to_do(document, story, now)}
+{_warnings(document)}
 </div>
 {_ports(document, now)}
 {_events(events, now)}
@@ -134,6 +135,11 @@ def _to_do(document: Mapping[str, Any], story: Story, now: float) -> str:
     if story.to_do == document["last_error"]:
         when = f"<p><small>{_time(document['last_error_at'], now)}</small></p>"
     return _section("What is wrong, and what to do", f"<p>{escape(story.to_do)}</p>\n{when}", "now")
+
+
+def _warnings(document: Mapping[str, Any]) -> str:
+    told = "\n".join(f"<p>{escape(warning)}</p>" for warning in document["warnings"])
+    return told and _section("Worth mending all the same", told, "warnings")
 
 
 def _ports(document: Mapping[str, Any], now: float) -> str:

@@ -42,6 +42,7 @@ UNKNOWN_SERVICES = {
     },
 }
 UNKNOWN: dict[str, object] = {
+    "warnings": [],
     "waiting_until": None,
     "port_source": None,
     "port_index": 1,

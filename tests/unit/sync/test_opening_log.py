@@ -113,3 +113,10 @@ def test_tcp_alone_is_told(log: OpeningLog) -> None:
     assert log.without_udp([VPN])
     log.take(read(entry(True, "UTP")))
     assert not log.without_udp([VPN])
+
+
+def test_a_tcp_port_that_another_program_has_is_not_told_as_a_missing_udp_one(
+    log: OpeningLog,
+) -> None:
+    log.take(read(entry(False)))
+    assert not log.without_udp([VPN])

@@ -234,6 +234,14 @@ def test_not_listening_says_by_what_it_is_known(health: Health, by: ListeningBy,
     assert shown(after(health, report)).said == [said]
 
 
+def test_what_does_not_make_it_fail_is_told_beside_a_green_headline(health: Health) -> None:
+    warnings = ("There is no UDP socket; mend it", "<b>Another</b> program sets the port")
+    page = shown(after(health, synced(warnings=warnings, **PEERS)))
+    assert page.state[:2] == ("state good", "Peers can connect")
+    assert "Worth mending all the same " + " ".join(warnings) in page.text
+    assert "Worth mending" not in shown(after(health, synced(**PEERS))).text
+
+
 def test_ports_that_differ(health: Health) -> None:
     report = replace(
         failing(Reason.PORT_REJECTED, forwarded_port=51218, current_port=6881),
