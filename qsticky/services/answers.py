@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TypeGuard
 
 from qsticky.text import kept
 
@@ -68,7 +69,7 @@ def read_preferences(answer: Mapping[str, object]) -> Preferences:
     interface, address = (
         answer.get(name, "") for name in ("current_network_interface", "current_interface_address")
     )
-    if type(port) is not int or not isinstance(interface, str) or not isinstance(address, str):
+    if not _is_int(port) or not isinstance(interface, str) or not isinstance(address, str):
         raise ValueError("without a listen_port")
     protocol = answer.get("bittorrent_protocol")
     return Preferences(
@@ -77,7 +78,7 @@ def read_preferences(answer: Mapping[str, object]) -> Preferences:
         upnp=answer.get("upnp") is True,
         interface=kept(interface),
         interface_address=kept(address),
-        web_ui_port=web_ui_port if type(web_ui_port) is int else 0,
+        web_ui_port=web_ui_port if _is_int(web_ui_port) else 0,
         protocol=next((each for each in Protocol if each == protocol), Protocol.TCP_AND_UTP),
         peer_proxy=_peers_by_proxy(answer),
     )
@@ -106,7 +107,7 @@ def read_transfer_info(answer: Mapping[str, object]) -> TransferInfo:
     told = [answer.get(f"last_external_address_{version}") for version in ("v4", "v6")]
     return TransferInfo(
         next((known for known in ConnectionStatus if known == status), None),
-        nodes if type(nodes) is int and nodes >= 0 else None,
+        nodes if _is_int(nodes) and nodes >= 0 else None,
         tuple(read_addresses(told)),
     )
 
@@ -124,6 +125,11 @@ def read_addresses(answer: list[object]) -> Iterator[Address]:
         address = _address(text) if isinstance(text, str) else None
         if address:
             yield address
+
+
+def _is_int(value: object) -> TypeGuard[int]:
+    """Whether it is one of C++; one of hundreds of digits would fit into no metric."""
+    return type(value) is int and -(2**31) <= value < 2**31
 
 
 def _address(text: str) -> Address | None:

@@ -124,6 +124,7 @@ def test_a_switch_that_is_not_true_is_off(
 NO_PREFERENCES = [
     "{}",
     *(f'{{"listen_port":{port}}}' for port in ("null", "true", "1.0", '"1"', "[1]", "{}")),
+    *(f'{{"listen_port":{sign}1{"0" * 400}}}' for sign in ("", "-")),  # over any float
     *(f'{{"listen_port":1,"current_network_interface":{name}}}' for name in ("null", "0", "[]")),
     '{"listen_port":1,"current_interface_address":0}',
 ]
