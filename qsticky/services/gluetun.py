@@ -256,7 +256,7 @@ def _is_address(text: str) -> bool:
         ip_address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text  # of a zone, which can be any text
 
 
 def _is_name(value: object) -> TypeGuard[str]:

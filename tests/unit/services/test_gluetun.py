@@ -505,6 +505,7 @@ def test_whether_a_credential_is_needed_can_be_told(
         ('{"public_ip":null}', None),
         ('{"public_ip":1}', None),
         ('{"public_ip":"somewhere"}', None),
+        ('{"public_ip":"fe80::1%\\ud800"}', None),
         ("{}", None),
         ("nonsense", None),
     ],
