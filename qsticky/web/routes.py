@@ -31,7 +31,7 @@ class Routes:
         request_sync: Callable[[bool], str],
         credentials: Callable[[], tuple[str, str] | None],
     ) -> None:
-        self._metrics = make_wsgi_app(registry)
+        self._metrics: WSGIApplication = make_wsgi_app(registry)
         self._health = health
         self._recent_events = recent_events
         self._clock = clock
@@ -39,7 +39,7 @@ class Routes:
         self._credentials = credentials
         self._routes: dict[str, tuple[str, WSGIApplication]] = {
             "/": ("GET", self._page),
-            "/metrics": ("GET", self._metrics),
+            "/metrics": ("GET", self._exposition),
             "/-/healthy": ("GET", self._healthy),
             "/-/ready": ("GET", self._ready),
             "/-/sync": ("POST", self._sync),
@@ -89,6 +89,14 @@ class Routes:
         ]
         start_response("200 OK", headers)
         return [page]
+
+    def _exposition(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        try:
+            return self._metrics(environ, start_response)
+        except TypeError:  # of an Accept with a version that is not a number
+            return self._metrics({**environ, "HTTP_ACCEPT": ""}, start_response)
 
     def _healthy(self, _: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._health.fresh():

@@ -104,6 +104,16 @@ class TestRoutes:
         assert reply.headers["content-type"].startswith("application/openmetrics-text")
         assert reply.text.endswith("# EOF\n")
 
+    @pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+    @pytest.mark.parametrize("version", ["x", "1.x.0", "9" * 5000 + ".0", "\xb2"])
+    def test_metrics_for_who_asks_for_a_version_that_is_not_one(
+        self, site: Site, kind: str, version: str
+    ) -> None:
+        reply = site.ask("GET", "/metrics", f"Accept: {kind};version={version}")
+        assert reply.status == 200
+        assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert "answers_total 42.0\n" in reply.text
+
     def test_metrics_compressed_when_asked_for(self, site: Site) -> None:
         reply = site.ask("GET", "/metrics", "Accept-Encoding: gzip")
         assert reply.headers["content-encoding"] == "gzip"
