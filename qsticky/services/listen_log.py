@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import islice
 from typing import Literal
 
 from qsticky.services.bounded_json import parse, strings
@@ -19,6 +20,7 @@ from qsticky.text import kept
 _SUCCESS, _FAILURE = 2, 8
 _MOST_ENTRIES = 500  # the last ones; an address has two at each opening
 _MOST_STRINGS = 400_000  # of 20,000 entries, which is as many as it keeps, there are 100,000
+_MOST_WORDS = 50  # of a message that may be an address, each of which costs an exception
 _PORT = re.compile(r"\b(TCP|UTP)/([0-9]{1,5})\b")
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]+")
 
@@ -126,7 +128,8 @@ def _read_entry(entry: bytes, port: int) -> Iterator[ListenEntry]:
 
 
 def _addresses(message: str) -> Iterator[IPv4Address | IPv6Address]:
-    for word in _ADDRESS.findall(message):
+    words = (word for word in _ADDRESS.findall(message) if not word.isalnum())
+    for word in islice(words, _MOST_WORDS):
         with contextlib.suppress(ValueError):
             yield ip_address(word)
 

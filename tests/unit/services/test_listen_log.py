@@ -145,6 +145,14 @@ def test_the_time_for_an_entry_is_linear_in_its_length(message: str, length: int
     assert time.process_time() - started < 5.0
 
 
+@pytest.mark.parametrize("word", ["a ", ".. "])
+def test_the_time_for_words_that_are_nearly_addresses_is_short(word: str) -> None:
+    body = json.dumps([entry(n, "TCP/51218 " + word * 1_300) for n in range(500)]).encode()
+    started = time.process_time()
+    assert listen_log.read(body, PORT, None).entries == ()
+    assert time.process_time() - started < 2.0
+
+
 def test_of_many_entries_the_last_ones_are_kept() -> None:
     entries = [entry(n, f'IP: "10.2.{n % 250}.2". Port: "TCP/51218"') for n in range(1_000)]
     kept = read(*entries).entries
