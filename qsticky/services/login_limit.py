@@ -1,6 +1,7 @@
 """When a login may be sent to qBittorrent, so that it never bans our address."""
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,7 +31,8 @@ class LoginLimit:
     qBittorrent bans an address for an hour at the fifth refused login, however far apart; its
     count lives in its memory. So there are at most four: at once, then after 1, 5 and 15 minutes.
     Those that were sent count, not the refusals that were read: an answer that is lost, cut or a
-    proxy's may have been a refusal all the same.
+    proxy's may have been a refusal all the same. Other credentials are tried at once, but not those
+    that were before: a file can go back and forth.
     """
 
     _PAUSES = (1 * _MINUTE, 5 * _MINUTE, 15 * _MINUTE)
@@ -41,7 +43,7 @@ class LoginLimit:
         self._clock = clock
         self._sent = 0
         self._refused = False
-        self._tried: Credentials | None = None
+        self._tried = deque[Credentials](maxlen=4)
         self._next_try = 0.0
         self._last: SyncError | None = None
 
@@ -49,7 +51,7 @@ class LoginLimit:
         """Read the credentials; from a file that changed, until they are the same twice."""
         found = credentials()
         reads = 1
-        while self._tried not in (None, found) and reads < _MOST_READS:
+        while self._tried and found not in self._tried and reads < _MOST_READS:
             self._clock.wait(threading.Event(), _SAME_AFTER)
             before, found = found, credentials()
             reads += 1
@@ -59,12 +61,12 @@ class LoginLimit:
 
     def check(self, credentials: Credentials) -> None:
         """Raise the last login's error while no other may be sent with these credentials."""
-        if credentials == self._tried and self._last and self._clock.monotonic() < self._next_try:
+        if credentials in self._tried and self._last and self._clock.monotonic() < self._next_try:
             raise SyncError(self._last.reason, str(self._last))
 
     def sending(self, credentials: Credentials) -> None:
         """Count a login, just before it is sent."""
-        self._tried = credentials
+        self._tried.append(credentials)
         self._sent += 1
         self._last = SyncError(
             Reason.QBITTORRENT_UNREACHABLE, "a login to qBittorrent ended without an answer"
@@ -88,6 +90,7 @@ class LoginLimit:
 
     def accepted(self) -> None:
         """Start afresh, as qBittorrent does with a login that it took."""
+        self._tried = deque([*self._tried][-1:], maxlen=4)
         self._sent = 0
         self._refused = False
         self._last = None
@@ -101,7 +104,7 @@ class LoginLimit:
         if pause == _NEVER:
             return (
                 f"after {self._sent} logins without success none is sent any more, so that "
-                "qBittorrent doesn't ban this address, until a credentials file changes or "
+                "qBittorrent doesn't ban this address, until a credentials file has new ones or "
                 "qBittorrent is seen to restart; otherwise restart qSticky"
             )
         if pause == self._UNANSWERED_PAUSE:

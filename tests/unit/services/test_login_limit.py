@@ -138,6 +138,23 @@ def test_other_credentials_are_tried_at_once_and_counted_on(login: Login) -> Non
     assert len(login.times) == 5
 
 
+def test_a_file_that_goes_back_and_forth_is_no_new_credential(login: Login) -> None:
+    other = Credentials("me", "another")
+    for number in range(1000):
+        login.send(REFUSED, other if number % 2 else ME)
+        login.clock.advance(MINUTE / 2)
+    assert len(login.times) == 4
+
+
+def test_what_was_refused_before_a_success_is_forgotten(login: Login) -> None:
+    other = Credentials("me", "another")
+    login.send(REFUSED)
+    login.send(None, other)
+    login.send(REFUSED, other)
+    login.send(REFUSED, ME)
+    assert len(login.times) == 4
+
+
 def test_each_time_another_error_is_raised(login: Login) -> None:
     login.send(BANNED)
     raised = []
