@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from qsticky import healthcheck
@@ -110,7 +110,7 @@ def health_file(facts: Facts) -> Iterator[Finding]:
     longest = healthcheck.longest_validity(config.check_interval, config.request_timeout)
     told = healthcheck.unhealthy(str(path), _now(facts), longest)
     written = _document(_content(str(path)))
-    fresh = _is_fresh(written, facts)
+    fresh = _is_fresh(written, facts, longest)
     if fresh:
         facts.document = facts.document or written
     else:
@@ -165,8 +165,14 @@ def _document(content: bytes) -> dict[str, Any] | None:
     return document if dated and known and named else None
 
 
-def _is_fresh(document: dict[str, Any] | None, facts: Facts) -> bool:
-    return document is not None and _now(facts) <= datetime.fromisoformat(document["stale_after"])
+def _is_fresh(
+    document: dict[str, Any] | None, facts: Facts, longest: timedelta = timedelta.max
+) -> bool:
+    """Whether it still counts; one that is good for longer than that is by another clock."""
+    if document is None:
+        return False
+    left = datetime.fromisoformat(document["stale_after"]) - _now(facts)
+    return timedelta() <= left <= longest
 
 
 def _has_session(document: dict[str, Any]) -> bool:

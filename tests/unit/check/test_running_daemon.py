@@ -99,11 +99,20 @@ def test_the_daemon_s_word_is_told(
     assert examine()["daemon"].verdict is verdict
 
 
-def test_a_stale_health_file_is_told(examine: Examine, says: Says) -> None:
-    says(stale_after="2000-01-01T00:00:00Z")
+@pytest.mark.parametrize(
+    ("stale_after", "problem"),
+    [
+        ("2000-01-01T00:00:00Z", "the daemon hangs or died"),
+        ("2999-01-01T00:00:00Z", "the clock was set back"),
+    ],
+)
+def test_a_health_file_that_does_not_count_is_told(
+    examine: Examine, says: Says, stale_after: str, problem: str
+) -> None:
+    says(stale_after=stale_after, healthy=True)
     found = examine()
     assert found["health_file"].verdict is Verdict.WARNING
-    assert "the daemon hangs or died" in found["health_file"].text
+    assert problem in found["health_file"].text
     assert found["daemon"].verdict is Verdict.SKIPPED
 
 
