@@ -29,6 +29,13 @@ class BoundedResponse(http.client.HTTPResponse):
         self._wire = _Wire(self.fp.detach())
         self.fp = io.BufferedReader(self._wire)
 
+    def begin(self) -> None:
+        """Read the head of the final answer: of provisional ones Python's own skips 100 alone."""
+        super().begin()
+        while 101 < self.status < 200:
+            self.headers = None  # type: ignore[assignment]  # by which it knows that it has begun
+            super().begin()
+
     def expect_body(self, limit: int) -> None:
         """Go on after the head, to a body of at most `limit` bytes."""
         self._wire.expect_body(limit)
