@@ -42,11 +42,16 @@ class Attempt:
         self._recipient = recipient
         self._ended = ended
         self._thread = threading.Thread(target=self._send, name="notification", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no thread can be started now
+            self.result = type(error).__name__
+            self._ended()
 
     def wait(self) -> None:
         """Wait for its end, but no longer than until it is to be given up."""
-        self._thread.join(PATIENCE)
+        if self.result is None:
+            self._thread.join(PATIENCE)
 
     def outcome(self) -> str:
         """What came of it, in words without anything of the address."""

@@ -1,6 +1,7 @@
 """A kept connection to one service: how far it came, its deadline, and its bounds in bytes."""
 
 import contextlib
+import errno
 import http.client
 import logging
 import queue
@@ -136,7 +137,10 @@ class Connection:
         if self._thread is None:
             work = (self._jobs, self._session)
             self._thread = threading.Thread(target=_work, args=work, name="request", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as error:  # as the kernel says it
+                raise OSError(errno.EAGAIN, str(error)) from None
         self._jobs.put(job)
 
 

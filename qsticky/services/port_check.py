@@ -6,6 +6,7 @@ Two kinds of services are in use, and both dial the address that asks: one answe
 are down at times.
 """
 
+import contextlib
 import json
 import os
 import ssl
@@ -102,7 +103,10 @@ def _system_certificates() -> bool | str:
     paths = ssl.get_default_verify_paths()
     if paths.cafile:
         return paths.cafile
-    return paths.capath if paths.capath and os.listdir(paths.capath) else True
+    with contextlib.suppress(OSError):
+        if paths.capath and os.listdir(paths.capath):
+            return paths.capath
+    return True
 
 
 @dataclass(frozen=True)

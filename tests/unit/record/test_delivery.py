@@ -1,5 +1,7 @@
 """Messages reach every address, paced, until they are taken or no longer so."""
 
+import threading
+
 import pytest
 
 from qsticky.record.delivery import PATIENCE
@@ -29,6 +31,21 @@ def test_a_message_goes_out_at_once(post: Post, inbox: Inbox) -> None:
     assert inbox.bodies == ["it fails"]
     assert post.counted == [True]
     assert post.delivery.pause() is None
+
+
+def test_a_message_for_which_there_is_no_thread_is_tried_again(
+    post: Post, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as without:
+        without.setattr(threading.Thread, "start", start)
+        post.delivery.put(message("it fails"))
+        post.pass_time()
+    assert post.counted == [False]
+    post.pass_time(MINUTE)
+    assert inbox.bodies == ["it fails"]
 
 
 def test_five_go_at_once_and_then_one_a_minute(post: Post, inbox: Inbox) -> None:

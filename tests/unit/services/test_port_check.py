@@ -1,5 +1,7 @@
 """The outside's word on whether the port is open: asked seldom, kept, and no secret told."""
 
+import errno
+import os
 import socket
 from collections.abc import Callable
 
@@ -112,6 +114,20 @@ def test_an_own_ca_of_the_system_counts(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
     server = serve(answering(answer(b"1")), certificates.right)
     assert OutsideService(f"https://127.0.0.1:{server.port}/{{port}}").is_open(PORT)
+
+
+def test_a_folder_of_ca_certificates_that_cannot_be_read_ends_nothing(
+    serve: Serve, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
+    monkeypatch.setenv("SSL_CERT_DIR", str(certificates.ca.parent))
+
+    def no_descriptor(_: str) -> list[str]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "listdir", no_descriptor)
+    server = serve(answering(answer(b"1")))
+    assert OutsideService(f"http://127.0.0.1:{server.port}/{{port}}").is_open(PORT)
 
 
 class Scene:
