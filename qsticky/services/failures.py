@@ -1,5 +1,6 @@
 """Turns what went wrong on the way to a service into a typed error: what, where, the remedy."""
 
+import errno
 import http.client
 import os
 import socket
@@ -63,6 +64,19 @@ def unsendable(service: Service, error: requests.RequestException) -> ServiceErr
     return _unreachable(error, service, Stage.CONNECTING, ErrorKind.CONNECTION, problem)
 
 
+def has_ca(service: Service) -> bool:
+    """Whether the CA's certificates are there, if any are wanted: a FIFO would hold the reader."""
+    ca = service.verify
+    return isinstance(ca, bool) or os.path.isfile(ca) or os.path.isdir(ca)
+
+
+def unverifiable(service: Service) -> ServiceError:
+    """Make the error of a request that is not sent, for want of the CA's certificates."""
+    file = f"{service.label.upper()}_CA_FILE {_literal(str(service.verify))}"
+    problem = f"can't be verified, for {file} holds no certificate; put the CA's there, in PEM form"
+    return _unreachable(OSError(), service, Stage.CONNECTING, ErrorKind.TLS, problem)
+
+
 def explain(
     error: BaseException, service: Service, stage: Stage, timeout: float
 ) -> ServiceError | None:
@@ -74,6 +88,8 @@ def explain(
         return invalid_response(service, ErrorKind.INVALID_RESPONSE, unfit.problem)
     if find(error, TimeoutError):
         kind, problem = _timed_out(stage, timeout)
+    elif stage is not Stage.ESTABLISHED and not _loads(service.verify):
+        return unverifiable(service)
     elif another := find(error, ForAnotherHostError):
         kind, problem = ErrorKind.TLS, _for_another_host(another.names)
     elif refused := find(error, ssl.SSLCertVerificationError):
@@ -81,13 +97,24 @@ def explain(
     elif row := next((row for row in _FAILURES if find(error, *row.causes)), None):
         kind, problem = row.kind, row.problem
     elif code := next((e.errno for e in chain(error) if isinstance(e, OSError) and e.errno), None):
-        kind, problem = ErrorKind.CONNECTION, f"can't be reached ({os.strerror(code)}); {{check}}"
+        remedy = _SHORTAGE if code in _SHORTAGES else "{check}"
+        kind, problem = ErrorKind.CONNECTION, f"can't be reached ({os.strerror(code)}); {remedy}"
     elif find(error, *_NO_HTTP):
         problem = "answered with something that is not HTTP"
         return invalid_response(service, ErrorKind.INVALID_RESPONSE, problem)
     else:
         return None
     return _unreachable(error, service, stage, kind, problem)
+
+
+def _loads(ca: bool | str) -> bool:
+    if isinstance(ca, bool) or os.path.isdir(ca):
+        return True
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca)
+    except OSError:  # ssl.SSLError is one
+        return False
+    return True
 
 
 def _unreachable(
@@ -190,6 +217,11 @@ _FAILURES = (
         ErrorKind.CONNECTION,
         "closed the connection without an answer; {https}",
     ),
+)
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
+_SHORTAGE = (
+    "qSticky has no descriptors, threads or memory left; raise its limits (in compose: ulimits, "
+    "pids_limit, mem_limit)"
 )
 _NO_HTTP = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException)
 _UNKNOWN_ISSUER = "set QBITTORRENT_CA_FILE to the certificate of the CA that signed it"

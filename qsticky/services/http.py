@@ -12,7 +12,14 @@ from qsticky import __version__
 from qsticky.errors import ErrorKind, ServiceError
 from qsticky.services import bounded_json
 from qsticky.services.connection import Connection, Response, Stage
-from qsticky.services.failures import Service, explain, invalid_response, unsendable
+from qsticky.services.failures import (
+    Service,
+    explain,
+    has_ca,
+    invalid_response,
+    unsendable,
+    unverifiable,
+)
 
 __all__ = ["Exchange", "HttpClient", "Observer", "Response", "Service", "unobserved"]
 
@@ -124,6 +131,8 @@ class HttpClient:
         return Connection(self.service.verify, ipv4_only=self.service.ipv4_only)
 
     def _answer(self, request: requests.Request, limit: int, patience: float | None) -> Response:
+        if not has_ca(self.service):
+            raise unverifiable(self.service)
         connection = self._connection if patience is None else self._connect()
         try:
             prepared = request.prepare()  # what a session would merge into it is switched off

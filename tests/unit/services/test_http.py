@@ -446,6 +446,17 @@ def test_an_unreachable_network_is_told_in_its_own_words(
     assert not error.absent
 
 
+def test_without_threads_a_request_is_not_sent_and_the_limits_are_named(
+    client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    error = unreachable(client(80), ErrorKind.CONNECTION, "threads", "pids_limit")
+    assert not error.sent
+
+
 # No answer in time
 
 
@@ -738,6 +749,15 @@ def test_the_head_of_an_answer_has_64_kib(serve: Serve, client: MakeClient) -> N
     assert "answered with more than 64 KiB of headers" in str(error)
 
 
+@pytest.mark.parametrize("status", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_a_provisional_answer_is_not_taken_for_the_final_one(
+    serve: Serve, client: MakeClient, status: bytes
+) -> None:
+    provisional = b"HTTP/1.1 " + status + b"\r\nLink: </style.css>\r\n\r\n"
+    asking = client(serve(always(2 * provisional + OK)))
+    assert [ask(asking).body for _ in range(3)] == [b"ok"] * 3
+
+
 def test_the_time_for_cookies_is_linear_in_their_length(serve: Serve, client: MakeClient) -> None:
     cookies = b"Set-Cookie: a=b\r\nSet-Cookie2: " + b"a=b," * 15_000 + b"\r\n"
     asking = client(serve(always(OK.replace(b"\r\n", b"\r\n" + cookies, 1))))
@@ -841,6 +861,36 @@ def test_a_refused_certificate_names_both_ways_out(
         "QBITTORRENT_VERIFY_SSL=false",
     )
     assert not error.absent
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        lambda _: None,
+        os.mkfifo,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.touch(),
+        lambda path: path.write_text("-----BEGIN CERTIFICATE-----\nhalf"),
+    ],
+    ids=["nothing", "a FIFO", "a device", "an empty file", "half a file"],
+)
+def test_a_ca_file_that_holds_no_certificate_any_more_is_named_and_holds_nobody(
+    serve: Serve,
+    client: MakeClient,
+    certificates: Certificates,
+    tmp_path: Path,
+    plant: Callable[[Path], object],
+) -> None:
+    before, file = request_threads(), tmp_path / "ca.pem"
+    file.symlink_to(certificates.ca)
+    server = serve(answering(OK), certificates.right)
+    asking = client(server, https=True, verify=str(file))
+    assert ask(asking).ok
+    file.unlink()
+    plant(file)
+    error = unreachable(asking, ErrorKind.TLS, f"QBITTORRENT_CA_FILE {file} holds no certificate")
+    assert not error.sent
+    wait_until(lambda: request_threads() <= before + 1, LONG, "no thread to be left behind")
 
 
 @pytest.mark.parametrize("kind", ["right", "self_signed", "wrong_name", "nameless", "expired"])
