@@ -44,10 +44,11 @@ def permit_the_port(facts: Facts, refusal: RoleError) -> tuple[Remedy, ...]:
         _role(facts, Route.UP_TO_3_40.in_a_role),
     )
     ways = {Route.SINCE_3_41: recent, Route.UP_TO_3_40: (older,), None: (*recent, older)}
-    key = for_qsticky(facts, "GLUETUN_AUTH_TYPE=apikey", f"GLUETUN_APIKEY={_NEW_KEY}")
+    new_key = () if config.gluetun_apikey else (f"GLUETUN_APIKEY={_NEW_KEY}",)
+    key = for_qsticky(facts, "GLUETUN_AUTH_TYPE=apikey", *new_key)
     first = () if _has_credential(config) else (key,)
     if refusal.wrong is Wrong.KIND:
-        return either(_password_of_a_role(facts), *ways[refusal.route], recreate)
+        return (*either(_password_of_a_role(facts), *ways[refusal.route]), recreate)
     return (*first, *either(*ways[refusal.route]), recreate)
 
 
@@ -160,7 +161,7 @@ def _credential(config: Config) -> dict[str, str]:
     if config.gluetun_auth_type is AuthType.BASIC:
         values = {name: f"the-value-of-GLUETUN_{name.upper()}" for name in ("username", "password")}
         return {"auth": "basic", **values}
-    key = "the-value-of-GLUETUN_APIKEY" if _has_credential(config) else _NEW_KEY
+    key = "the-value-of-GLUETUN_APIKEY" if config.gluetun_apikey else _NEW_KEY
     return {"auth": "apikey", "apikey": key}
 
 

@@ -90,15 +90,15 @@ def qbittorrent_itself(facts: Facts) -> tuple[Remedy, ...]:
     return either(*ways, let_through)
 
 
-def certificate(facts: Facts, *others: str) -> tuple[Remedy, ...]:
-    """Two ways out of a certificate that is refused, or the one that is left."""
+def certificate(facts: Facts, *others: str, by_ca: bool) -> tuple[Remedy, ...]:
+    """Two ways out of a certificate that is refused, or one where no CA could verify it."""
     accept = for_qsticky(
         facts,
         *others,
         "QBITTORRENT_VERIFY_SSL=false",
         why="Accepting any certificate was tried, and works. ",
     )
-    if facts.config.qbittorrent_ca_file:
+    if not by_ca:
         return (accept,)
     return either(
         accept,

@@ -11,6 +11,7 @@ from qsticky.config import Config, bracketed, is_loopback
 from qsticky.errors import ErrorKind, ServiceError
 from qsticky.services import words
 from qsticky.services.factory import make_webui
+from qsticky.services.failures import is_a_gateways, port_of_https
 from qsticky.services.http import Response, unobserved
 
 _TRIED = "This was tried, and works. "
@@ -42,17 +43,46 @@ def remedies_for_no_answer(error: ServiceError, facts: Facts) -> Sequence[Remedy
     config = facts.config
     if error.absent:
         return remedies.address(facts, "qbittorrent", 8080)
-    if error.kind in (ErrorKind.INVALID_RESPONSE, ErrorKind.HTTP_STATUS):
+    if error.kind is ErrorKind.INVALID_RESPONSE:
         return remedies.qbittorrent_itself(facts)
-    if error.kind not in (ErrorKind.TLS, ErrorKind.CONNECTION):
+    if error.kind not in (ErrorKind.TLS, ErrorKind.CONNECTION, ErrorKind.HTTP_STATUS):
         return ()
-    other = replace(config, qbittorrent_https=not config.qbittorrent_https)
-    setting = f"QBITTORRENT_HTTPS={str(other.qbittorrent_https).lower()}"
+    answer = ask(config) if error.kind is ErrorKind.HTTP_STATUS else None
+    if answer and is_a_gateways(answer):
+        return remedies.address(facts, "qbittorrent", 8080)
+    other = _other_protocol(config, answer)
+    settings = [f"QBITTORRENT_HTTPS={str(other.qbittorrent_https).lower()}"]
+    if other.qbittorrent_port != config.qbittorrent_port:
+        settings.append(f"QBITTORRENT_PORT={other.qbittorrent_port}")
     if is_qbittorrent(other):
-        return (remedies.for_qsticky(facts, setting, why=_TRIED),)
-    if is_qbittorrent(replace(config, qbittorrent_https=True, qbittorrent_verify_ssl=False)):
-        return remedies.certificate(facts, *([] if config.qbittorrent_https else [setting]))
+        return (remedies.for_qsticky(facts, *settings, why=_TRIED),)
+    secured = config if config.qbittorrent_https else other
+    if is_qbittorrent(replace(secured, qbittorrent_verify_ssl=False)):
+        others = [] if config.qbittorrent_https else settings
+        by_ca = "QBITTORRENT_CA_FILE" in _refusal(secured)
+        return remedies.certificate(facts, *others, by_ca=by_ca)
+    if error.kind is ErrorKind.HTTP_STATUS:
+        return remedies.qbittorrent_itself(facts)
     return remedies.webui_port(facts) if error.kind is ErrorKind.CONNECTION else ()
+
+
+def _refusal(config: Config) -> str:
+    """Tell why nothing can be asked there, with what would help."""
+    try:
+        ask(config)
+    except ServiceError as error:
+        return str(error)
+    return ""
+
+
+def _other_protocol(config: Config, answer: Response | None) -> Config:
+    """Speak HTTPS in place of HTTP, at the port to which a redirect leads, or the other way."""
+    port = answer and port_of_https(config.qbittorrent_url, answer)
+    return replace(
+        config,
+        qbittorrent_https=not config.qbittorrent_https,
+        qbittorrent_port=port or config.qbittorrent_port,
+    )
 
 
 def remedies_for_the_host_header(facts: Facts) -> Sequence[Remedy]:

@@ -37,9 +37,10 @@ def _credential(config: Config) -> Credential:
         user, password = config.gluetun_username.reveal(), config.gluetun_password.reveal()
         return Credential(Sent.PASSWORD, basic_authorization(user, password))
     unsent = bool(config.gluetun_username and config.gluetun_password)
-    if config.gluetun_auth_type is AuthType.APIKEY and (key := config.gluetun_apikey.reveal()):
-        return Credential(Sent.KEY, {"X-API-Key": key.encode()}, unsent)
-    return Credential(Sent.NOTHING, {}, unsent)
+    key = config.gluetun_apikey.reveal()
+    if key and config.gluetun_auth_type is AuthType.APIKEY:
+        return Credential(Sent.KEY, {"X-API-Key": key.encode()}, password_unsent=unsent)
+    return Credential(Sent.NOTHING, {}, key_unsent=bool(key), password_unsent=unsent)
 
 
 def make_qbittorrent(

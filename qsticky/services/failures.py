@@ -3,16 +3,18 @@
 import errno
 import http.client
 import os
+import re
 import socket
 import ssl
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services.bounded_answer import UnfitAnswerError
-from qsticky.services.connection import ForAnotherHostError, Stage, chain, find
+from qsticky.services.connection import ForAnotherHostError, Response, Stage, chain, find
 from qsticky.text import kept
 
 
@@ -38,19 +40,55 @@ class Service:
         return f"{self.name} at {self.url}"
 
     @property
+    def may_speak_https(self) -> bool:
+        """Whether it is spoken to in plain HTTP, and could be in HTTPS."""
+        return self.url.startswith("http:") and self.label == "qbittorrent"
+
+    @property
     def variables(self) -> str:
         """The variables that say where the service is."""
         return f"{self.label.upper()}_HOST and {self.label.upper()}_PORT"
 
 
-def invalid_response(service: Service, kind: ErrorKind, problem: str) -> ServiceError:
-    """Make the error of an answer that this service would not give."""
+def invalid_response(
+    service: Service, kind: ErrorKind, problem: str, first: str = ""
+) -> ServiceError:
+    """Make the error of an answer that this service would not give; `first` is a remedy before."""
     return ServiceError(
         service.invalid_response,
         kind,
-        f"{service.where} {problem}; check that {service.variables} name it, and not a proxy or "
-        "another service",
+        f"{service.where} {problem}; {first}check that {service.variables} name it, and not a "
+        "proxy or another service",
     )
+
+
+def unexpected_status(service: Service, answer: Response, to: str = "") -> ServiceError:
+    """Make the error of a status that this service would not answer, by what it is a sign of."""
+    problem, first = f"answered {answer.status}{to}", ""
+    if is_a_gateways(answer):
+        problem, first = f"{problem}, as a proxy does that can't reach it", "see that it runs, and "
+    elif service.may_speak_https and (port := port_of_https(service.url, answer)):
+        first = f"set QBITTORRENT_HTTPS=true and QBITTORRENT_PORT={port}, or "
+        problem = f"{problem}, which leads to HTTPS"
+    elif service.may_speak_https and answer.status == 400:  # of a server that expects TLS there
+        first = f"{_SET_HTTPS}, or "
+    return invalid_response(service, ErrorKind.HTTP_STATUS, problem, first)
+
+
+def is_a_gateways(answer: Response) -> bool:
+    """Whether a proxy says that it can't reach what is behind it."""
+    return 502 <= answer.status <= 504
+
+
+def port_of_https(url: str, answer: Response) -> int | None:
+    """Return the port at which a redirect has the same host speak HTTPS; None for any other."""
+    try:
+        there = urlsplit(answer.headers.get("Location", ""))
+        port = there.port or 443
+    except ValueError:
+        return None
+    on = 300 < answer.status < 400 and there.scheme == "https"
+    return port if on and there.hostname == urlsplit(url).hostname else None
 
 
 def unsendable(service: Service, error: requests.RequestException) -> ServiceError:
@@ -88,12 +126,14 @@ def explain(
         return invalid_response(service, ErrorKind.INVALID_RESPONSE, unfit.problem)
     if find(error, TimeoutError):
         kind, problem = _timed_out(stage, timeout)
-    elif stage is not Stage.ESTABLISHED and not _loads(service.verify):
-        return unverifiable(service)
+    elif alert := _ALERT.match(getattr(find(error, ssl.SSLError), "reason", None) or ""):
+        kind, problem = ErrorKind.TLS, _refused_handshake(alert[0])
     elif another := find(error, ForAnotherHostError):
         kind, problem = ErrorKind.TLS, _for_another_host(another.names)
     elif refused := find(error, ssl.SSLCertVerificationError):
-        kind, problem = ErrorKind.TLS, _refused_certificate(refused)
+        kind, problem = ErrorKind.TLS, _refused_certificate(refused, service)
+    elif stage is not Stage.ESTABLISHED and not _loads(service.verify):
+        return unverifiable(service)
     elif row := next((row for row in _FAILURES if find(error, *row.causes)), None):
         kind, problem = row.kind, row.problem
     elif code := next((e.errno for e in chain(error) if isinstance(e, OSError) and e.errno), None):
@@ -121,11 +161,12 @@ def _unreachable(
     error: BaseException, service: Service, stage: Stage, kind: ErrorKind, problem: str
 ) -> ServiceError:
     check = f"check that it runs and that {service.variables} are right"
-    speaks_plain = service.url.startswith("http:") and service.label == "qbittorrent"
     words = {
         "check": check,
-        "https": "if it speaks HTTPS there, set QBITTORRENT_HTTPS=true" if speaks_plain else check,
+        "https": f"{_SET_HTTPS}, and {_SET_PORT}" if service.may_speak_https else check,
         "host": f"{service.label.upper()}_HOST",
+        "peers": _SET_PORT,
+        "variables": service.variables,
     }
     return ServiceError(
         service.unreachable,
@@ -156,13 +197,26 @@ def _timed_out(stage: Stage, timeout: float) -> tuple[ErrorKind, str]:
         )
     return ErrorKind.TIMEOUT, (
         f"took the connection and did not answer {within}; look at its log, restart it if it "
-        "hangs, or raise REQUEST_TIMEOUT if it is slow"
+        "hangs, raise REQUEST_TIMEOUT if it is slow, or check that {variables} name it, and not "
+        "another service"
     )
 
 
-def _refused_certificate(error: ssl.SSLCertVerificationError) -> str:
+def _refused_handshake(alert: str) -> str:
+    told = alert.lower().replace("_", " ")
+    return (
+        f"refused the TLS handshake ({told}), as a proxy does that has no site of that name; set "
+        "QBITTORRENT_HOST to the name that it has, or let it and QBITTORRENT_PORT name qBittorrent "
+        "itself"
+    )
+
+
+def _refused_certificate(error: ssl.SSLCertVerificationError, service: Service) -> str:
     why = _literal(error.verify_message.rstrip("."))
-    remedy = _CERTIFICATES.get(error.verify_code, _UNKNOWN_ISSUER)
+    remedy = _CERTIFICATES.get(error.verify_code, "have a new one made without that fault")
+    if error.verify_code in _UNKNOWN_ISSUER:
+        is_set = isinstance(service.verify, str)
+        remedy = _OTHER_CA if is_set else _NO_CA
     return f"has a certificate that was refused ({why}); {remedy}, or {_UNVERIFIED}"
 
 
@@ -198,7 +252,8 @@ _FAILURES = (
     _Failure(
         (ssl.SSLError,),
         ErrorKind.TLS,
-        "did not speak TLS as expected; if it speaks plain HTTP there, set QBITTORRENT_HTTPS=false",
+        "did not speak TLS as expected; if it speaks plain HTTP there, set "
+        "QBITTORRENT_HTTPS=false, and {peers}",
     ),
     _Failure(
         (socket.gaierror,),
@@ -224,9 +279,19 @@ _SHORTAGE = (
     "pids_limit, mem_limit)"
 )
 _NO_HTTP = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException)
-_UNKNOWN_ISSUER = "set QBITTORRENT_CA_FILE to the certificate of the CA that signed it"
+_SET_HTTPS = "if it speaks HTTPS there, set QBITTORRENT_HTTPS=true"
+_SET_PORT = "if that is its port for peers, set QBITTORRENT_PORT to its WebUI's"
+_ALERT = re.compile(r"(SSLV3_ALERT|TLSV1|TLSV13)_\w+")  # OpenSSL's name of what the other side sent
+_NO_CA = "set QBITTORRENT_CA_FILE to the certificate of the CA that signed it"
+_OTHER_CA = (
+    "let QBITTORRENT_CA_FILE, which has another, hold the certificate of the CA that signed it, "
+    "and those of all CAs between"
+)
 _UNVERIFIED = "set QBITTORRENT_VERIFY_SSL=false to accept any certificate"
-_CERTIFICATES = {  # by OpenSSL's X509_V_ERR_...
+# By OpenSSL's X509_V_ERR_...: UNABLE_TO_GET_ISSUER_CERT, DEPTH_ZERO_SELF_SIGNED_CERT,
+# SELF_SIGNED_CERT_IN_CHAIN, UNABLE_TO_GET_ISSUER_CERT_LOCALLY, UNABLE_TO_VERIFY_LEAF_SIGNATURE
+_UNKNOWN_ISSUER = (2, 18, 19, 20, 21)
+_CERTIFICATES = {
     9: "set the clock of this machine, or of the one that made it, right",  # CERT_NOT_YET_VALID
     10: "renew it",  # CERT_HAS_EXPIRED
 }

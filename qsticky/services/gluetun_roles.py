@@ -35,11 +35,13 @@ class Sent(StrEnum):
 class Credential:
     """What to present, and the headers that do.
 
-    `password_unsent` tells that a user and a password are set, and not what is presented.
+    `key_unsent` and `password_unsent` tell that a key, or a user and a password, are set, and not
+    what is presented.
     """
 
     sent: Sent
     headers: Mapping[str, bytes]
+    key_unsent: bool = False
     password_unsent: bool = False
 
 
@@ -67,7 +69,9 @@ def refusal(where: str, credential: Credential, wrong: Wrong, route: Route | Non
     line = f'"{route.in_a_role}"' if route else _EITHER_LINE
     mine = _PRESENTED[credential.sent]
     use = "set GLUETUN_APIKEY"
-    if credential.password_unsent:
+    if credential.key_unsent and wrong is not Wrong.KIND:
+        use = "set GLUETUN_AUTH_TYPE=apikey, without which GLUETUN_APIKEY is not sent"
+    elif credential.password_unsent:
         use = "set GLUETUN_AUTH_TYPE=basic, without which GLUETUN_PASSWORD is not sent"
     elif wrong is Wrong.KIND:
         use = "set GLUETUN_AUTH_TYPE=basic, GLUETUN_USERNAME and GLUETUN_PASSWORD"

@@ -17,6 +17,7 @@ from qsticky.services.failures import (
     explain,
     has_ca,
     invalid_response,
+    unexpected_status,
     unsendable,
     unverifiable,
 )
@@ -105,6 +106,10 @@ class HttpClient:
     def error(self, kind: ErrorKind, problem: str) -> ServiceError:
         """Make the error of an answer that this service would not give."""
         return invalid_response(self.service, kind, problem)
+
+    def unexpected_status(self, answer: Response, to: str = "") -> ServiceError:
+        """Make the error of a status that this service would not answer, to a request."""
+        return unexpected_status(self.service, answer, to)
 
     def json_object(self, response: Response) -> dict[str, object]:
         """Parse an answer that must be a JSON object, as strictly as `bounded_json.parse` does.

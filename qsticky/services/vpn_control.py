@@ -53,9 +53,7 @@ class VpnControl:
         ) as answer:
             self._refuse_a_refusal(answer)
             if answer.status != 200:
-                raise self._http.error(
-                    ErrorKind.HTTP_STATUS, f"answered {answer.status} to {IN_A_ROLE}"
-                )
+                raise self._http.unexpected_status(answer, f" to {IN_A_ROLE}")
             outcome = self._http.json_object(answer).get("outcome")
             if not isinstance(outcome, str) or not re.fullmatch("[a-z ]{1,40}", outcome):
                 raise self._http.error(
@@ -74,9 +72,7 @@ class VpnControl:
         ) as answer:
             self._refuse_a_refusal(answer)
             if answer.status != 400:
-                raise self._http.error(
-                    ErrorKind.HTTP_STATUS, f"answered {answer.status} to {IN_A_ROLE} with no status"
-                )
+                raise self._http.unexpected_status(answer, f" to {IN_A_ROLE} with no status")
 
     def _refuse_a_refusal(self, answer: Response) -> None:
         if answer.status == 401:

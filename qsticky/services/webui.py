@@ -140,13 +140,13 @@ class WebUI:
             if self._api_key():
                 raise self._unauthorized(_REFUSED_KEY)
             if logged_in:
-                raise self._unauthorized(_REFUSED_SESSION)
+                raise self._unauthorized(_REFUSED_SESSION, ErrorKind.INVALID_RESPONSE)
             self.sockets_may_differ += had_session
             raise _NoSessionError
         if answer.status in (401, 403):
             raise self._foreign(answer)
         if not answer.ok:
-            raise self.http.error(ErrorKind.HTTP_STATUS, f"answered {answer.status}")
+            raise self.http.unexpected_status(answer)
         self._keep_session(answer)
 
     def _keep_session(self, answer: Response) -> None:
@@ -197,8 +197,7 @@ class WebUI:
         if answer.status in (401, 403):
             raise self._foreign(answer)
         if not answer.ok:
-            problem = f"answered {answer.status} to a login"
-            raise self.http.error(ErrorKind.HTTP_STATUS, problem)
+            raise self.http.unexpected_status(answer, " to a login")
         if verdict is not words.LoginVerdict.ACCEPTED:
             problem = "answered a login with another page"
             raise self.http.error(ErrorKind.INVALID_RESPONSE, problem)
@@ -210,12 +209,9 @@ class WebUI:
             f"{self.http.service.where} {words.foreign(answer)}",
         )
 
-    def _unauthorized(self, problem: str) -> ServiceError:
-        return ServiceError(
-            Reason.QBITTORRENT_UNAUTHORIZED,
-            ErrorKind.UNAUTHORIZED,
-            f"{self.http.service.where} {problem}",
-        )
+    def _unauthorized(self, problem: str, kind: ErrorKind = ErrorKind.UNAUTHORIZED) -> ServiceError:
+        where = self.http.service.where
+        return ServiceError(Reason.QBITTORRENT_UNAUTHORIZED, kind, f"{where} {problem}")
 
 
 def _bounded(cookies: Mapping[str, str]) -> dict[str, str]:

@@ -183,6 +183,7 @@ def test_the_port_for_peers_in_place_of_the_webui_s(
     qbittorrent.use_port(gluetun.ports[0])
     wrong = check(QBITTORRENT_PORT=gluetun.ports[0])
     assert wrong.by_verdict("failed") == ["webui"]
+    assert "if that is its port for peers, set QBITTORRENT_PORT" in wrong.named("webui")["text"]
     assert wrong.remedies() == [("QBITTORRENT_PORT=8080",)]
 
 

@@ -245,6 +245,13 @@ def _(stage: Stage) -> SyncError | None:
     return stage.sync()
 
 
+@symptom("A proxy in front of Gluetun has a login of its own", Reason.GLUETUN_INVALID_RESPONSE)
+def _(stage: Stage) -> SyncError | None:
+    stage.gluetun.fault = Answer(status=401, body="<h1>Log in</h1>")
+    stage.start()
+    return stage.sync()
+
+
 @symptom("What Gluetun names is no port", Reason.GLUETUN_INVALID_RESPONSE)
 def _(stage: Stage) -> SyncError | None:
     stage.gluetun.ports = (70000,)
@@ -289,6 +296,20 @@ def _(stage: Stage) -> SyncError | None:
     return stage.sync()
 
 
+@symptom("HTTP is spoken to a proxy on HTTPS", Reason.QBITTORRENT_INVALID_RESPONSE)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent = InFront(Response(400, b"The plain HTTP request was sent to HTTPS port"))
+    stage.start()
+    return stage.sync()
+
+
+@symptom("A proxy leads from HTTP to HTTPS", Reason.QBITTORRENT_INVALID_RESPONSE)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent = InFront(Response(301, headers={"Location": "https://127.0.0.1/"}))
+    stage.start()
+    return stage.sync()
+
+
 @symptom("HTTPS is spoken to a WebUI on HTTP", Reason.QBITTORRENT_UNREACHABLE)
 def _(stage: Stage) -> SyncError | None:
     silent = stage.cleanup.enter_context(socket.socket())  # qBittorrent waits for more, for ever
@@ -318,6 +339,14 @@ def _(stage: Stage) -> SyncError | None:
 
 @symptom("The WebUI's certificate is self-signed", Reason.QBITTORRENT_UNREACHABLE)
 def _(stage: Stage) -> SyncError | None:
+    return _sync_over_tls(stage)
+
+
+@symptom("The WebUI's certificate is another CA's", Reason.QBITTORRENT_UNREACHABLE)
+def _(stage: Stage) -> SyncError | None:
+    another = stage.folder / "another.pem"
+    another.write_bytes(certificates.Issued().pem)
+    stage.variables["QBITTORRENT_CA_FILE"] = str(another)
     return _sync_over_tls(stage)
 
 
@@ -414,6 +443,13 @@ def _(stage: Stage) -> SyncError | None:
 @symptom("An allow-list or a web firewall is in front", Reason.QBITTORRENT_INVALID_RESPONSE)
 def _(stage: Stage) -> SyncError | None:
     stage.qbittorrent = InFront(Response(403, b"<h1>403 Forbidden</h1>", "text/html"))
+    stage.start()
+    return stage.sync()
+
+
+@symptom("A proxy in front can't reach qBittorrent", Reason.QBITTORRENT_INVALID_RESPONSE)
+def _(stage: Stage) -> SyncError | None:
+    stage.qbittorrent = InFront(Response(502))
     stage.start()
     return stage.sync()
 

@@ -288,6 +288,14 @@ REFUSALS = [
         f"wants a credential; set GLUETUN_APIKEY, and have its role list {EITHER}",
     ),
     Refusal(
+        {"GLUETUN_AUTH_TYPE": "none", **KEY, **USER},
+        {"release": "master", "api_key": "key"},
+        Wrong.MISSING,
+        Route.SINCE_3_41,
+        "wants a credential; set GLUETUN_AUTH_TYPE=apikey, without which GLUETUN_APIKEY is not "
+        f'sent, and have its role list "GET {NEW}"',
+    ),
+    Refusal(
         USER,
         {"release": "3.41.3", "api_key": "key"},
         Wrong.MISSING,
@@ -322,6 +330,15 @@ def test_a_refusal_is_told_also_when_the_old_route_was_remembered(
     install((UNAUTHORIZED, MOVED))
     sentence = failure(gluetun, Reason.GLUETUN_UNAUTHORIZED, ErrorKind.UNAUTHORIZED)
     assert LACKS_THE_ROUTE in sentence
+
+
+@pytest.mark.parametrize("body", ["Unauthorized", "<h1>Log in</h1>", '{"error":"Unauthorized"}'])
+def test_a_refusal_in_other_words_is_another_service_s(
+    gluetun: Gluetun, install: Install, body: str
+) -> None:
+    install(((401, body), UNAUTHORIZED))
+    sentence = failure(gluetun, Reason.GLUETUN_INVALID_RESPONSE, ErrorKind.INVALID_RESPONSE)
+    assert f"answered 401 to GET {NEW} in words that are not Gluetun's; check that" in sentence
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,10 @@ import pytest
 import requests
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
+from qsticky.services.connection import Stage
+from qsticky.services.failures import explain
 from qsticky.services.http import LARGEST_ANSWER, Exchange, HttpClient, Response, Service
+from qsticky.services.qbittorrent import qbittorrent_service
 from tests.real import free_port, wait_until
 from tests.unit.conftest import (
     LONG,
@@ -829,7 +832,7 @@ def test_a_certificate_of_the_given_ca_is_taken(
     [
         ("right", False, "unable to get local issuer certificate", "set QBITTORRENT_CA_FILE to"),
         ("self_signed", False, "self-signed certificate", "set QBITTORRENT_CA_FILE to"),
-        ("self_signed", True, "self-signed certificate", "set QBITTORRENT_CA_FILE to"),
+        ("self_signed", True, "self-signed certificate", "let QBITTORRENT_CA_FILE, which has an"),
         (
             "wrong_name",
             True,
@@ -893,6 +896,14 @@ def test_a_ca_file_that_holds_no_certificate_any_more_is_named_and_holds_nobody(
     wait_until(lambda: request_threads() <= before + 1, LONG, "no thread to be left behind")
 
 
+def test_a_certificate_with_another_fault_is_not_one_of_an_unknown_ca() -> None:
+    service = qbittorrent_service("https://localhost:8080", "/run/ca.pem")
+    refused = ssl.SSLCertVerificationError()
+    refused.verify_code, refused.verify_message = 26, "unsuitable certificate purpose"
+    error = explain(refused, service, Stage.SECURING, 1)
+    assert "(unsuitable certificate purpose); have a new one made without that fault" in str(error)
+
+
 @pytest.mark.parametrize("kind", ["right", "self_signed", "wrong_name", "nameless", "expired"])
 def test_unverified_any_certificate_is_taken_without_a_warning(
     serve: Serve, client: MakeClient, certificates: Certificates, kind: str
@@ -948,7 +959,12 @@ def test_http_to_an_https_port_hints_at_https(
     serve: Serve, client: MakeClient, certificates: Certificates
 ) -> None:
     server = serve(always(OK), certificates.right)
-    unreachable(client(server), ErrorKind.CONNECTION, "QBITTORRENT_HTTPS=true")
+    unreachable(
+        client(server),
+        ErrorKind.CONNECTION,
+        "if it speaks HTTPS there, set QBITTORRENT_HTTPS=true, and if that is its port for peers, "
+        "set QBITTORRENT_PORT to its WebUI's",
+    )
 
 
 def test_a_tls_connection_that_falls_silent_is_no_tls_problem(

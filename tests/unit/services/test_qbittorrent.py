@@ -149,7 +149,7 @@ def test_preferences_that_are_no_json_are_told(
     assert "QBITTORRENT_HOST and QBITTORRENT_PORT" in str(error)
 
 
-@pytest.mark.parametrize("status", [301, 400, 404, 500, 503])
+@pytest.mark.parametrize("status", [301, 404, 429, 500])
 def test_another_status_is_told(
     qbittorrent: QBittorrent, requests_mock: Mocker, status: int
 ) -> None:
@@ -158,6 +158,26 @@ def test_another_status_is_told(
     assert f"answered {status};" in str(error)
     assert isinstance(error, ServiceError)
     assert error.kind is ErrorKind.HTTP_STATUS
+
+
+@pytest.mark.parametrize(
+    ("location", "leads"),
+    [
+        ("https://qbittorrent/api/v2/app/preferences", "QBITTORRENT_PORT=443, or check that"),
+        ("https://qbittorrent:8443/", "QBITTORRENT_PORT=8443, or check that"),
+        ("https://login.example/?rd=qbittorrent", None),
+        ("http://qbittorrent/", None),
+        ("https://qbittorrent:none/", None),
+        ("/login", None),
+    ],
+)
+def test_a_redirect_that_leads_to_https_names_its_port(
+    qbittorrent: QBittorrent, requests_mock: Mocker, location: str, leads: str | None
+) -> None:
+    requests_mock.get(URL + READ, status_code=301, headers={"Location": location})
+    told = str(failure(qbittorrent))
+    assert ("set QBITTORRENT_HTTPS=true and" in told) is bool(leads)
+    assert (leads or "answered 301; check that") in told
 
 
 @pytest.mark.parametrize(
