@@ -76,8 +76,9 @@ def forward_a_port(facts: Facts) -> tuple[Remedy, ...]:
             ("VPN_PORT_FORWARDING=on",),
         ),
         Remedy(
-            "And with Proton VPN or Private Internet Access, and no other:",
-            ("PORT_FORWARD_ONLY=on",),
+            "With Proton VPN, also a WireGuard key that was made with 'NAT-PMP (Port Forwarding)' "
+            "on, or with OpenVPN, a user name that ends in +pmp:",
+            ("OPENVPN_USER=the-user-name+pmp",),
         ),
         wording(facts.place).recreate_gluetun,
         fixed,

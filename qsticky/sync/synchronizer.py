@@ -219,10 +219,11 @@ class Synchronizer:
         failure = SyncError(
             Reason.NO_FORWARDED_PORT,
             f"Gluetun has had no forwarded port for {self._options.port_grace:g} s or longer; set "
-            "VPN_PORT_FORWARDING=on for Gluetun, choose a server that forwards ports "
-            "(PORT_FORWARD_ONLY=on with Proton VPN or PIA), and look at Gluetun's log; with a "
-            "provider that gives a port for good, such as AirVPN, leave that off, since Gluetun "
-            "would not start with it, and set FORWARDED_PORT for qSticky instead",
+            "VPN_PORT_FORWARDING=on for Gluetun, and with Proton VPN a WireGuard key that was made "
+            "with NAT-PMP on, or an OpenVPN user that ends in +pmp; look at Gluetun's log, and try "
+            "another server; with a provider that gives a port for good, such as AirVPN, leave "
+            "VPN_PORT_FORWARDING off, since Gluetun would not start with it, and set "
+            "FORWARDED_PORT for qSticky instead",
         )
         return Outcome(Status.FAILING, failure)
 
