@@ -215,6 +215,12 @@ def test_failing_says_what_happened(health: Health, reason: Reason) -> None:
     ]
 
 
+def test_the_index_of_the_runbooks_has_the_same_headlines() -> None:
+    index = (Path(__file__).parents[3] / "docs/runbooks/README.md").read_text()
+    listed = re.findall(r"^\| \[`(\w+)`\].* \| ([^|,]+)[^|]* \|$", index, re.MULTILINE)
+    assert dict(listed) == HEADLINES
+
+
 def test_a_refused_password_is_told_from_what_else_is_refused(health: Health) -> None:
     sentence = "qBittorrent at http://localhost:8080 refused the user name or the password; mend it"
     page = shown(after(health, failing(Reason.QBITTORRENT_UNAUTHORIZED, sentence)))
