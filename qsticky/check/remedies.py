@@ -4,7 +4,14 @@ from qsticky.check.facts import Facts
 from qsticky.check.findings import Remedy
 from qsticky.check.place import Place
 from qsticky.check.wording import wording
-from qsticky.config import Config, bracketed
+from qsticky.config import Config, bracketed, is_loopback
+
+_WITH_COMPOSE = (Place.CONTAINER, Place.PODMAN)
+_SHARE_THE_NETWORK = Remedy(
+    "Nothing but qSticky is at that address, unless it shares Gluetun's network. In compose.yaml, "
+    "for qSticky:",
+    ("network_mode: service:gluetun",),
+)
 
 
 def for_qsticky(facts: Facts, *lines: str, why: str = "") -> Remedy:
@@ -39,12 +46,14 @@ def address(
         usual |= [words.elsewhere]
     is_known = service == "qbittorrent" or place is not Place.MACHINE
     ways = [words.runs] if gone and is_known else []
+    if gone and place in _WITH_COMPOSE and is_loopback(configured[0]) and facts.ports is None:
+        ways.append(_SHARE_THE_NETWORK)
     ways += [
         for_qsticky(facts, f"{name}_HOST={host}", f"{name}_PORT={port}", why=f"{where}. ")
         for host, where in usual.items()
         if (host, port) != configured
     ]
-    if gone and recreated and place in (Place.CONTAINER, Place.PODMAN):
+    if gone and recreated and place in _WITH_COMPOSE:
         why = (
             "If it runs: its container was perhaps recreated, and this one kept the dead network. "
             "Recreate all that share it:"
@@ -115,7 +124,7 @@ def port_mapping(facts: Facts) -> Remedy:
     """Have qBittorrent listen on the port by which it is reached."""
     port = facts.config.qbittorrent_port
     is_another = f"It is reached by port {port}, and its own is another one."
-    if facts.place in (Place.CONTAINER, Place.PODMAN):
+    if facts.place in _WITH_COMPOSE:
         return Remedy(
             f"{is_another} Make both the same in compose.yaml, by the variable of qBittorrent's "
             "image (linuxserver's is WEBUI_PORT, hotio's WEBUI_PORTS, qBittorrent's own "
@@ -178,7 +187,7 @@ API_KEY = in_qbittorrent(
 def lift_the_ban(facts: Facts) -> Remedy:
     """Have qBittorrent forget a ban."""
     restart = wording(facts.place).restart_qbittorrent
-    return Remedy(f"Then, which ends the ban: {restart.text}", restart.copy)
+    return Remedy(f"Then, to end the ban: {restart.text}", restart.copy)
 
 
 def bind(interface: str) -> Remedy:

@@ -175,7 +175,7 @@ class _OneLogin(LoginLimit):
         if why_not:
             raise _WithheldError(
                 Reason.QBITTORRENT_UNAUTHORIZED,
-                f"No login was tried, as the fifth refused one would bring a ban: {why_not}",
+                f"No login was tried, as refused ones bring a ban: {why_not}",
             )
         self._spent = True
 

@@ -44,8 +44,9 @@ def test_nobody_at_gluetun_s_address(examine: Examine, gluetun: GluetunSimulator
     gluetun.stop()
     found = examine()
     assert found.failed == ["control_server"]
-    assert "GLUETUN_HOST=gluetun" in found.copied("control_server")
-    assert "docker compose up -d --force-recreate" not in found.copied("control_server")
+    copied = found.copied("control_server")
+    assert {"GLUETUN_HOST=gluetun", "network_mode: service:gluetun"} <= {*copied}
+    assert "docker compose up -d --force-recreate" not in copied
 
 
 def test_a_gluetun_that_was_recreated(

@@ -26,7 +26,7 @@ def test_where_the_daemon_was_refused_no_login_is_tried(
     assert found.failed == ["authentication", "daemon"]
     assert "POST /api/v2/auth/login" not in qbittorrent.requests
     told = found["authentication"].text
-    assert told.startswith("No login was tried, as the fifth refused one would bring a ban")
+    assert told.startswith("No login was tried, as refused ones bring a ban")
     assert "qBittorrent refused the password" in told
     lifts = "docker restart qbittorrent" in found.copied("authentication")
     assert lifts is (reason == "qbittorrent_banned")

@@ -145,7 +145,7 @@ def symptom(title: str, reason: Reason) -> Callable[[Provocation], Provocation]:
     return enter
 
 
-@symptom("Gluetun is not running", Reason.GLUETUN_UNREACHABLE)
+@symptom("Gluetun is not running, or qSticky is not in its network", Reason.GLUETUN_UNREACHABLE)
 def _(stage: Stage) -> SyncError | None:
     stage.start()
     stage.gluetun.stop()

@@ -74,6 +74,7 @@ def test_nobody_at_qbittorrent_s_address(
     found = examine()
     assert found.failed == ["webui"]
     assert "QBITTORRENT_HOST=localhost" in found.copied("webui")
+    assert "network_mode: service:gluetun" not in found.copied("webui")  # where Gluetun answers
     assert found["socket"].verdict is Verdict.SKIPPED
 
 
