@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from qsticky.clock import Clock
-from qsticky.record.messages import Message
+from qsticky.record.messages import Message, Occasion
 from qsticky.record.outbox import Outbox
 
 PATIENCE = 30.0
@@ -82,7 +82,7 @@ class _Courier:
 class Delivery:
     """Sends messages to every recipient, each by itself, a few at a time.
 
-    `put` and `withdraw` return at once; all else happens on daemon threads. Callbacks:
+    `put`, `reword` and `withdraw` return at once; all else happens on daemon threads. Callbacks:
     `count(taken)` for each attempt, `tell(sentence)` when a recipient begins to fail.
     """
 
@@ -112,11 +112,18 @@ class Delivery:
                 courier.outbox.put(message, self._clock.monotonic() + after)
         self._wake.set()
 
-    def withdraw(self, subject: str) -> None:
-        """Forget what was still to be sent of a subject."""
+    def reword(self, message: Message) -> None:
+        """Have what is still to be sent of an occasion, and not on its way, say this instead."""
         with self._lock:
             for courier in self._couriers:
-                courier.outbox.withdraw(subject)
+                if not courier.attempt:
+                    courier.outbox.reword(message)
+
+    def withdraw(self, occasion: Occasion) -> None:
+        """Forget what was still to be sent of an occasion."""
+        with self._lock:
+            for courier in self._couriers:
+                courier.outbox.withdraw(occasion)
 
     def pause(self) -> float | None:
         """Return the seconds until there is something to do; None until something happens."""

@@ -49,21 +49,23 @@ class Notifier:
             self._hold_back()
 
     def _record_failure(self, report: SyncReport) -> None:
-        """Hand the message over for when the failure has lasted; until then with the newest words.
+        """Hand the message over for when the failure has lasted; until it is sent with newer words.
 
         From then on another reason is no new message.
         """
         failure = self._failure or _Failure(self._clock.monotonic(), self._clock.now(), False)
-        left = self._left(failure)
+        left, message = self._left(failure), messages.failing(report, failure.began_wall)
         if left or not failure.handed_over:
-            self._tell(messages.failing(report, failure.began_wall), after=left)
+            self._tell(message, after=left)
+        else:
+            self._delivery.reword(message)
         self._failure = replace(failure, handed_over=True)
 
     def _record_success(self, report: SyncReport) -> None:
         failure, self._failure = self._failure, None
         if failure is None:
             return
-        self._delivery.withdraw(Occasion.FAILING.subject)
+        self._delivery.withdraw(Occasion.FAILING)
         if failure.handed_over and not self._left(failure):
             lasted = self._clock.monotonic() - failure.began
             self._tell(messages.recovered(report, failure.began_wall, lasted))
@@ -72,7 +74,7 @@ class Notifier:
         """Tell of a failure that has not yet lasted only if it is one again after the waiting."""
         failure = self._failure
         if failure and failure.handed_over and self._left(failure):
-            self._delivery.withdraw(Occasion.FAILING.subject)
+            self._delivery.withdraw(Occasion.FAILING)
             self._failure = replace(failure, handed_over=False)
 
     def _left(self, failure: _Failure) -> float:

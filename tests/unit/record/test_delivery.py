@@ -113,9 +113,19 @@ def test_a_newer_state_is_tried_at_once(post: Post, inbox: Inbox) -> None:
 
 def test_what_is_withdrawn_is_not_sent(post: Post, inbox: Inbox) -> None:
     post.delivery.put(message("it fails"), after=10)
-    post.delivery.withdraw("state")
+    post.delivery.withdraw(Occasion.FAILING)
     post.pass_time(HOUR)
     assert inbox.tried == []
+
+
+def test_what_is_on_its_way_keeps_its_words(post: Post, inbox: Inbox) -> None:
+    inbox.open.clear()
+    post.delivery.put(message("it fails"))
+    post.pass_time()
+    post.delivery.reword(message("it fails otherwise"))
+    inbox.open.set()
+    post.pass_time(HOUR)
+    assert inbox.bodies == ["it fails"]
 
 
 def test_a_message_waits_for_its_moment(post: Post, inbox: Inbox) -> None:

@@ -153,6 +153,46 @@ def test_a_failure_that_could_not_be_told_is_told_while_it_lasts() -> None:
     assert scene.inbox.bodies == ["Gluetun has no port"]
 
 
+def test_an_end_that_could_not_be_told_is_told_though_it_failed_for_a_moment_since() -> None:
+    scene = Scene()
+    scene.record(failing(Reason.GLUETUN_UNREACHABLE))
+    scene.pass_time(AFTER)
+    scene.inbox.takes = False
+    scene.record(synced())
+    scene.pass_time(10)
+    scene.record(failing(Reason.NOT_LISTENING))
+    scene.pass_time(10)
+    scene.record(synced())
+    scene.inbox.takes = True
+    scene.pass_time(3600)
+    assert scene.occasions == ["failing", "recovered"]
+
+
+def test_an_end_that_could_not_be_told_is_replaced_by_a_failure_that_lasted() -> None:
+    scene = Scene()
+    scene.inbox.takes = False
+    scene.record(failing(Reason.GLUETUN_UNREACHABLE))
+    scene.pass_time(AFTER)
+    scene.record(synced())
+    scene.pass_time(10)
+    scene.record(failing(Reason.NOT_LISTENING, "Nothing listens"))
+    scene.pass_time(AFTER - 1)
+    scene.inbox.takes = True
+    scene.pass_time(3600)
+    assert scene.inbox.bodies == ["Nothing listens"]
+
+
+def test_a_failure_that_could_not_be_told_is_told_with_the_reason_that_it_has_by_then() -> None:
+    scene = Scene()
+    scene.inbox.takes = False
+    scene.record(failing(Reason.GLUETUN_UNREACHABLE, "Gluetun is away"))
+    scene.pass_time(AFTER + 5)
+    scene.record(failing(Reason.NOT_LISTENING, "Nothing listens"))
+    scene.inbox.takes = True
+    scene.pass_time(60)
+    assert scene.inbox.bodies == ["Nothing listens"]
+
+
 def test_while_it_flaps_the_newest_state_arrives() -> None:
     scene = Scene(after=1)
     for _ in range(10):
