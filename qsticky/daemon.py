@@ -287,7 +287,7 @@ class Daemon:
             make_vpn_control(config, self._observe),
             after=config.gluetun_restart_after,
             clock=self._clock,
-            tell=lambda news: self._journal.vpn_restart(news.sentence, failed=news.failed),
+            tell=lambda n: self._journal.vpn_restart(n.sentence, n.reason, failed=n.failed),
         )
 
     def _make_delivery(self) -> "Delivery | None":

@@ -64,7 +64,7 @@ class ServiceError(SyncError):
     """A request to a service that failed, and how.
 
     `absent` tells that nobody was there: the connection was refused, or the name not found. `sent`
-    is False where the request never left, so that it can have had no effect.
+    is False where the request can have had no effect: it never left, say.
     """
 
     def __init__(

@@ -163,10 +163,10 @@ class Journal:
                 reason=Reason.QBITTORRENT_UNAUTHORIZED,
             )
 
-    def vpn_restart(self, sentence: str, *, failed: bool) -> None:
+    def vpn_restart(self, sentence: str, reason: Reason, *, failed: bool) -> None:
         """Tell what becomes of a restart of the VPN; `failed` where it needs somebody."""
         level = logging.ERROR if failed else logging.WARNING
-        self._tell(level, Event.VPN_RESTART, sentence, reason=Reason.NO_FORWARDED_PORT)
+        self._tell(level, Event.VPN_RESTART, sentence, reason=reason)
 
     def notification_failed(self, sentence: str) -> None:
         """Tell that a notification was not taken."""

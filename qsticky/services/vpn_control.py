@@ -42,7 +42,7 @@ class VpnControl:
         `stopped` and `running` are done, `already …` changed nothing, and `crashed` is a VPN that
         didn't start and that Gluetun tries again to start by itself. Raises `RoleError` where the
         role lacks the route, else `ServiceError`; Gluetun may have done it, or do it later, all
-        the same, unless that was not `sent`.
+        the same, unless the error's `sent` is False: of what was refused nothing came either.
         """
         with self._http.exchange(
             "PUT",
@@ -53,7 +53,9 @@ class VpnControl:
         ) as answer:
             self._refuse_a_refusal(answer)
             if answer.status != 200:
-                raise self._http.unexpected_status(answer, f" to {IN_A_ROLE}")
+                error = self._http.unexpected_status(answer, f" to {IN_A_ROLE}")
+                error.sent = answer.status >= 500
+                raise error
             outcome = self._http.json_object(answer).get("outcome")
             if not isinstance(outcome, str) or not re.fullmatch("[a-z ]{1,40}", outcome):
                 raise self._http.error(
@@ -76,9 +78,11 @@ class VpnControl:
 
     def _refuse_a_refusal(self, answer: Response) -> None:
         if answer.status == 401:
-            raise RoleError(
+            error = RoleError(
                 f"{self._http.service.name} at {self._http.service.url} does not permit qSticky to "
                 f'restart the VPN; add "{IN_A_ROLE}" to the routes of the role with qSticky\'s '
                 "credential, or unset GLUETUN_RESTART_AFTER",
                 Wrong.ROUTE,
             )
+            error.sent = False
+            raise error

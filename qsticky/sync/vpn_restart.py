@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from qsticky.clock import Clock, in_words
-from qsticky.errors import ServiceError
+from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services.gluetun_roles import RoleError
 from qsticky.services.vpn_control import VpnControl, VpnStatus
 
@@ -79,9 +79,10 @@ class RestartPolicy:
 
 @dataclass(frozen=True)
 class RestartNews:
-    """What happened, as a sentence; `failed` where it needs somebody."""
+    """What happened, as a sentence, and by which reason; `failed` where it needs somebody."""
 
     sentence: str
+    reason: Reason
     failed: bool = False
 
 
@@ -167,7 +168,8 @@ class VpnRestart:
         try:
             self._control.set_status(VpnStatus.RUNNING)
         except ServiceError as error:
-            self._tell(RestartNews(f"Could not have the VPN started again: {error}", failed=True))
+            sentence = f"Could not have the VPN started again: {error}"
+            self._tell(RestartNews(sentence, error.reason, failed=True))
 
     def _run(self) -> None:
         while True:
@@ -187,7 +189,7 @@ class VpnRestart:
         try:
             self._control.check_permission()
         except RoleError as error:
-            self._tell(RestartNews(str(error), failed=True))
+            self._tell(RestartNews(str(error), error.reason, failed=True))
         except ServiceError:
             return  # the syncs tell of a silent Gluetun, and the next word from it asks again
         self._permission_known = True
@@ -203,11 +205,10 @@ class VpnRestart:
         try:
             outcome = self._control.set_status(VpnStatus.STOPPED)
             stopped = outcome in ("stopped", "already stopped")  # else Gluetun is at it by itself
-        except RoleError as error:
-            self._tell(RestartNews(str(error), failed=True))
-            stopped = False
         except ServiceError as error:
             stopped = error.sent
+            if error.kind in (ErrorKind.UNAUTHORIZED, ErrorKind.HTTP_STATUS) and not stopped:
+                self._tell(RestartNews(str(error), error.reason, failed=True))
         if not stopped:
             self._to_start = False
             return
@@ -215,32 +216,37 @@ class VpnRestart:
             self._restarts += 1
             self._policy.note_restart(reason)
         found = " (it was stopped)" if outcome == "already stopped" else ""
-        why = f"{_FAILS[reason]} for {in_words(lasts)}"
-        self._tell(RestartNews(f"Restarting the VPN{found}: {why}"))
-        self._start_vpn(unanswered=0 if outcome else 1)
+        why, belongs_to = _FAILS[reason]
+        sentence = f"Restarting the VPN{found}: {why} for {in_words(lasts)}"
+        self._tell(RestartNews(sentence, belongs_to))
+        self._start_vpn(belongs_to, unanswered=0 if outcome else 1)
 
-    def _start_vpn(self, unanswered: int) -> None:
-        """Have the VPN started, again and again until Gluetun answers, or qSticky stops."""
+    def _start_vpn(self, reason: Reason, unanswered: int) -> None:
+        """Have the VPN started, again and again until Gluetun did it, or qSticky stops."""
         since, pause = self._clock.monotonic(), 1.0
         while True:
+            outcome = ""
             try:
                 outcome = self._control.set_status(VpnStatus.RUNNING)
             except ServiceError:
                 unanswered += 1
                 if unanswered == _UNANSWERED:
-                    self._tell(RestartNews(_STUCK, failed=True))
-                if self._clock.wait(self._stopping, pause):
-                    return
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
+                    self._tell(RestartNews(_STUCK, reason, failed=True))
+            if outcome and not outcome.endswith(("stopping", "stopped")):  # else it is none yet
                 self._to_start = False
-                self._tell(_started(outcome, self._clock.monotonic() - since))
+                self._tell(_started(outcome, reason, self._clock.monotonic() - since))
                 return
+            if self._clock.wait(self._stopping, pause):
+                return
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 _FAILS = {
-    Forwarding.NONE: "Gluetun has had no forwarded port",
-    Forwarding.CLOSED: "the forwarded port has been closed to the outside",
+    Forwarding.NONE: ("Gluetun has had no forwarded port", Reason.NO_FORWARDED_PORT),
+    Forwarding.CLOSED: (
+        "the forwarded port has been closed to the outside",
+        Reason.PORT_CLOSED,
+    ),
 }
 _STUCK = (
     f"Gluetun took none of {_UNANSWERED} requests to stop and start the VPN; restart its "
@@ -248,11 +254,13 @@ _STUCK = (
 )
 
 
-def _started(outcome: str, seconds: float) -> RestartNews:
+def _started(outcome: str, reason: Reason, seconds: float) -> RestartNews:
     """Tell what came of having the VPN started."""
     if "crashed" not in outcome:
-        return RestartNews(f"Gluetun started the VPN again after {in_words(seconds)} ({outcome})")
+        sentence = f"Gluetun started the VPN again after {in_words(seconds)} ({outcome})"
+        return RestartNews(sentence, reason)
     return RestartNews(
         f"Gluetun could not start the VPN ({outcome}), and tries again by itself; its log says why",
+        reason,
         failed=True,
     )

@@ -9,6 +9,7 @@ import pytest
 
 from qsticky.demo.gluetun_simulator import GluetunRelease, GluetunSimulator, VpnStatus
 from qsticky.demo.simulator import Answer, Disconnect, Hang
+from qsticky.errors import Reason
 from qsticky.services.gluetun import gluetun_service
 from qsticky.services.gluetun_roles import Credential, Sent
 from qsticky.services.http import HttpClient, unobserved
@@ -187,6 +188,7 @@ def test_a_closed_port_is_told_as_the_reason(begin: Begin) -> None:
     assert scene.sentences[0] == (
         "Restarting the VPN: the forwarded port has been closed to the outside for 10 min"
     )
+    assert {news.reason for news in scene.news} == {Reason.PORT_CLOSED}
 
 
 def test_nothing_is_asked_that_changes_anything_before_it_is_due(begin: Begin) -> None:
@@ -252,6 +254,51 @@ def test_an_outcome_of_a_gluetun_that_ends_or_that_lost_the_vpn_is_the_last_requ
     assert (scene.restart.restarts, scene.news) == (0, [])
 
 
+@pytest.mark.parametrize("outcome", ["stopping", "already stopping"])
+def test_a_vpn_that_is_still_to_stop_is_told_to_run_again(begin: Begin, outcome: str) -> None:
+    scene = begin()
+    scene.gluetun.held = "stopping"
+    scene.pass_time()
+    wait_until(lambda: scene.gluetun.vpn == "stopping", LONG, "the VPN to be stopping")
+    scene.gluetun.fault = Answer(body=f'{{"outcome":"{outcome}"}}', only=IN_A_ROLE)
+    scene.gluetun.held = None
+    wait_until(lambda: scene.clock.waits, LONG, "a pause")
+    assert scene.restart.restarting
+    scene.gluetun.fault = None
+    scene.wait_until_over()
+    assert scene.gluetun.outcomes == ["stopped", "running"]
+    assert not any(news.failed for news in scene.news)
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+def test_what_refuses_to_stop_the_vpn_is_told_and_not_told_to_start_it(
+    begin: Begin, status: int
+) -> None:
+    scene = begin()
+    scene.restart.note(NONE)
+    scene.wait_for_requests(IN_A_ROLE)
+    scene.gluetun.fault = Answer(status=status, only=IN_A_ROLE)
+    scene.pass_time()
+    scene.wait_until_over()
+    assert len(scene.puts) == 2
+    assert scene.restart.restarts == 0
+    assert [news.failed for news in scene.news] == [True]
+    assert f"answered {status} to PUT /v1/vpn/status; check that GLUETUN_HOST" in scene.sentences[0]
+
+
+def test_a_proxy_that_gives_up_on_stopped_has_the_vpn_started_all_the_same(begin: Begin) -> None:
+    scene = begin()
+    scene.restart.note(NONE)
+    scene.wait_for_requests(IN_A_ROLE)
+    scene.gluetun.fault = Answer(status=504, only=IN_A_ROLE)
+    scene.pass_time()
+    wait_until(lambda: scene.clock.waits, LONG, "a pause")
+    scene.gluetun.fault = None
+    scene.wait_until_over()
+    assert scene.restart.restarts == 1
+    assert scene.gluetun.outcomes == ["already running"]
+
+
 def test_a_vpn_that_does_not_start_is_told(begin: Begin) -> None:
     scene = begin()
     scene.gluetun.starts = "crashed"
@@ -260,6 +307,7 @@ def test_a_vpn_that_does_not_start_is_told(begin: Begin) -> None:
     assert scene.gluetun.outcomes == ["stopped", "crashed"]
     assert scene.news[-1] == RestartNews(
         "Gluetun could not start the VPN (crashed), and tries again by itself; its log says why",
+        Reason.NO_FORWARDED_PORT,
         failed=True,
     )
 
@@ -294,6 +342,7 @@ def test_a_gluetun_that_hangs_between_the_two_is_told_once(begin: Begin) -> None
         RestartNews(
             "Gluetun took none of 3 requests to stop and start the VPN; restart its container and "
             "those that share its network (docker compose up -d --force-recreate)",
+            Reason.NO_FORWARDED_PORT,
             failed=True,
         )
     ]
@@ -344,6 +393,7 @@ def test_a_role_that_lacks_the_route_is_told_at_start_with_the_line_to_add(begin
             f"Gluetun's control server at {scene.gluetun.url} does not permit qSticky to restart "
             'the VPN; add "PUT /v1/vpn/status" to the routes of the role with qSticky\'s '
             "credential, or unset GLUETUN_RESTART_AFTER",
+            Reason.GLUETUN_UNAUTHORIZED,
             failed=True,
         )
     ]
