@@ -15,6 +15,14 @@ from qsticky.sync.report import ListeningBy, RebindCause, Status
 from qsticky.sync.settings import port_conflict
 from qsticky.sync.vpn_interface import VpnInterface
 
+_FORWARD_AGAIN = (
+    "the VPN provider doesn't forward it any more; restart the VPN (docker compose restart "
+    "gluetun, or set GLUETUN_RESTART_AFTER=600), and if that doesn't help, choose another server"
+)
+_LET_IN = (
+    "Gluetun's firewall or the VPN provider keeps it out; name the port in Gluetun's "
+    "FIREWALL_VPN_INPUT_PORTS, and see on the provider's website that it is still yours"
+)
 _SECOND_LOOK = 1.0
 _UNKNOWN = Listening()
 _UNASKED = PortVerdict()
@@ -153,7 +161,7 @@ class Reconciler:
             problem = f"qBittorrent has port {port} and is disconnected, with no socket at all"
             listening = Listening(False, ListeningBy.QBITTORRENT, problem, curable=True)
         if problem is None and self.verdict.closed_for_good:
-            return Outcome(Status.FAILING, _closed(port), listening)
+            return Outcome(Status.FAILING, self._closed(port), listening)
         if problem is None:
             return Outcome(Status.SYNCED, listening=listening)
         sentence = f"{problem}; {self._remedy()}" if listening.curable else problem
@@ -175,12 +183,10 @@ class Reconciler:
             "must bring the VPN up again, and its log says why if it doesn't",
         )
 
-
-def _closed(port: int) -> SyncError:
-    return SyncError(
-        Reason.PORT_CLOSED,
-        f"The service of PORT_CHECK_URL could not connect to port {port}, three times and also "
-        "after a rebind, while qBittorrent listens: the VPN provider doesn't forward it any "
-        "more; restart the VPN (docker restart gluetun, or set GLUETUN_RESTART_AFTER=600), and "
-        "if that doesn't help, choose another server",
-    )
+    def _closed(self, port: int) -> SyncError:
+        rebound = " and also after a rebind" if self._options.rebind else ""
+        return SyncError(
+            Reason.PORT_CLOSED,
+            f"The service of PORT_CHECK_URL could not connect to port {port}, three times{rebound}, "
+            f"while qBittorrent listens: {_LET_IN if self._options.fixed_port else _FORWARD_AGAIN}",
+        )

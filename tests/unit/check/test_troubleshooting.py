@@ -103,12 +103,13 @@ class Stage:
             outside = mock.create_autospec(PortCheck, instance=True)
             outside.verdict.return_value = self.verdict
             self.synchronizer = make_synchronizer(
-                make_gluetun(settings, lambda _: None),
+                None if settings.forwarded_port else make_gluetun(settings, lambda _: None),
                 make_qbittorrent(settings, lambda _: None, LoginLimit(self.clock)),
                 kernel=self.kernel,
                 clock=self.clock,
                 webui_port=settings.qbittorrent_port,
                 port_index=settings.gluetun_port_index,
+                fixed_port=settings.forwarded_port,
                 port_grace=settings.port_grace,
                 rebind=settings.qbittorrent_rebind,
                 port_check=outside,
@@ -568,6 +569,15 @@ def _(stage: Stage) -> SyncError | None:
 
 @symptom("The outside says that the port is closed", Reason.PORT_CLOSED)
 def _(stage: Stage) -> SyncError | None:
+    stage.kernel.tun0 = TUN0
+    stage.verdict = PortVerdict(reachable=False, checked_at=0.0, closed_in_a_row=3)
+    stage.start()
+    return stage.sync()
+
+
+@symptom("The outside says so of a fixed port", Reason.PORT_CLOSED)
+def _(stage: Stage) -> SyncError | None:
+    stage.variables |= {"FORWARDED_PORT": "51500", "QBITTORRENT_REBIND": "false"}
     stage.kernel.tun0 = TUN0
     stage.verdict = PortVerdict(reachable=False, checked_at=0.0, closed_in_a_row=3)
     stage.start()
