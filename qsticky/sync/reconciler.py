@@ -185,8 +185,9 @@ class Reconciler:
 
     def _closed(self, port: int) -> SyncError:
         rebound = " and also after a rebind" if self._options.rebind else ""
+        remedy = _LET_IN if self._options.fixed_port else _FORWARD_AGAIN
         return SyncError(
             Reason.PORT_CLOSED,
-            f"The service of PORT_CHECK_URL could not connect to port {port}, three times{rebound}, "
-            f"while qBittorrent listens: {_LET_IN if self._options.fixed_port else _FORWARD_AGAIN}",
+            f"The service of PORT_CHECK_URL could not connect to port {port}, three times"
+            f"{rebound}, while qBittorrent listens: {remedy}",
         )
