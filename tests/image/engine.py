@@ -46,11 +46,13 @@ class Engine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            if containers := self.docker("ps", "--all", "--quiet").split():
+        try:
+            if self._process and (containers := self.docker("ps", "--all", "--quiet").split()):
                 self.docker("rm", "--force", "--volumes", *containers)
-            self._end()
-        shutil.rmtree(self._folder)
+        finally:
+            if self._process:
+                self._end()
+            shutil.rmtree(self._folder)
 
     @property
     def environment(self) -> dict[str, str]:
