@@ -104,7 +104,7 @@ class Config:
     )
     notify_urls: Secret = secret(
         "",
-        "Apprise addresses to tell of failures, separated by blanks or line breaks",
+        "Apprise addresses to tell of failures, separated by blanks, commas or line breaks",
         Kind(longest=16384, lines=True, check=parsers.notify_urls),
     )
     notify_after: float = with_default(

@@ -19,13 +19,21 @@ if TYPE_CHECKING:
     from apprise import AppriseAsset, NotifyBase
 
 
+_BETWEEN = re.compile(r"[\s,]+(?=[a-z0-9]{1,20}://|$)|\s+", re.IGNORECASE)
+
+
+def split(urls: str) -> list[str]:
+    """Return the single addresses: blanks, line breaks or commas separate them, as for Apprise."""
+    return [url for url in _BETWEEN.split(urls) if url]
+
+
 def services(urls: str) -> "tuple[tuple[str, NotifyBase], ...]":
     """Make the service of each address, with how people are told of it.
 
-    Blanks and line breaks separate addresses. Raises a `Mistake` for the first that no service is
-    known for, and where Apprise is not installed.
+    Raises a `Mistake` for the first that no service is known for, and where Apprise is not
+    installed.
     """
-    if not urls.split():
+    if not split(urls):
         return ()
     try:
         import apprise  # noqa: F401 - here it is only looked for
@@ -34,7 +42,7 @@ def services(urls: str) -> "tuple[tuple[str, NotifyBase], ...]":
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it would tell of addresses
     asset = _asset()
     found = []
-    for number, url in enumerate(urls.split(), 1):
+    for number, url in enumerate(split(urls), 1):
         scheme = _scheme(url)
         service = _service(url, scheme, asset) if scheme else None
         if service is None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from qsticky import hints
+from qsticky import hints, notify_urls
 from qsticky.check.facts import Facts
 from qsticky.check.findings import Finding, Section
 from qsticky.config import VARIABLES
@@ -32,6 +32,6 @@ def settings(facts: Facts) -> Iterator[Finding]:
 
 def _labels(urls: str) -> Iterator[str]:
     """Name each address by its number and its scheme: the rest is a secret."""
-    for number, url in enumerate(urls.split(), 1):
+    for number, url in enumerate(notify_urls.split(urls), 1):
         scheme = re.match(r"[a-z][a-z0-9]{0,19}(?=://)", url, re.IGNORECASE)
         yield f"address {number}{f' ({scheme[0].lower()})' if scheme else ''}"

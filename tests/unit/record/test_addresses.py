@@ -369,6 +369,12 @@ def test_an_address_of_no_service_is_a_mistake_told_by_its_number_and_scheme(
     assert SECRET not in str(raised.value)
 
 
+@pytest.mark.parametrize("between", [" ", "\r\n\t", ",", " , ", ",\r\n"])
+def test_blanks_line_breaks_and_commas_are_between_addresses(between: str) -> None:
+    parsed = addresses.parse(f"JSON://127.0.0.1/a,b{between}ntfy://one{between}")
+    assert [address.label for address in parsed] == ["address 1 (json)", "address 2 (ntfy)"]
+
+
 def test_the_command_says_of_each_address_whether_it_was_taken(
     serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
