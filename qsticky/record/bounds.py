@@ -3,14 +3,18 @@
 import io
 import logging
 import smtplib
+import threading
+import time
 from typing import Any
 
 import requests
 import urllib3
 
+from qsticky.record.delivery import PATIENCE
 from qsticky.services.connection import Adapter, Line
 
 LARGEST_ANSWER = 64 * 1024
+LONGEST_ANSWER = PATIENCE + 1.0  # when it was given up; who drips would be listened to for days
 SILENCED = ("apprise", "urllib3", "requests_oauthlib", "oauthlib")
 
 
@@ -28,22 +32,28 @@ def impose() -> None:
 
 
 class _BoundedSession(requests.Session):
-    """Follows no redirect, and takes no answer of more than `LARGEST_ANSWER` bytes."""
+    """Follows no redirect, and takes no answer that is larger or longer than the largest."""
 
     def __init__(self) -> None:
         super().__init__()
-        line = Line()
-        line.limit = LARGEST_ANSWER
+        self._line = Line()
+        self._line.limit = LARGEST_ANSWER
         for scheme in ("http://", "https://"):
-            self.mount(scheme, _BoundedAdapter(line))
+            self.mount(scheme, _BoundedAdapter(self._line))
 
     def get_redirect_target(self, _: requests.Response) -> None:
         return None
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        answer = super().send(request, **options | {"stream": True})
-        with answer.raw as raw:
-            body = raw.read(LARGEST_ANSWER + 1, decode_content=True)
+        end = threading.Timer(LONGEST_ANSWER, self._line.close)
+        end.daemon = True
+        end.start()
+        try:
+            answer = super().send(request, **options | {"stream": True})
+            with answer.raw as raw:
+                body = raw.read(LARGEST_ANSWER + 1, decode_content=True)
+        finally:
+            end.cancel()
         if len(body) > LARGEST_ANSWER:  # unpacked
             raise requests.RequestException("the answer is too long")
         answer.raw = io.BytesIO(body)
@@ -60,7 +70,7 @@ class _BoundedAdapter(Adapter):
 
 
 class _BoundedSmtp(smtplib.SMTP):
-    """Reads `LARGEST_ANSWER` bytes from a mail server: a reply may have lines without end."""
+    """Reads as little from a mail server, for as short: a reply may have lines without end."""
 
     def getreply(self) -> tuple[int, bytes]:
         if self.file is None and self.sock is not None:
@@ -73,11 +83,12 @@ class _BoundedSmtpSsl(_BoundedSmtp, smtplib.SMTP_SSL):
 
 
 class _Bounded(io.RawIOBase):
-    """What `raw` has to read, up to a bound; OSError beyond it."""
+    """What `raw` has to read, up to both bounds; OSError beyond them."""
 
     def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw
         self._left = LARGEST_ANSWER
+        self._ends_at = time.monotonic() + LONGEST_ANSWER
 
     def readable(self) -> bool:
         return True
@@ -85,7 +96,7 @@ class _Bounded(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         count = self._raw.readinto(buffer) or 0
         self._left -= count
-        if self._left < 0:
+        if self._left < 0 or time.monotonic() > self._ends_at:
             raise OSError("the answer is too long")
         return count
 

@@ -30,7 +30,7 @@ from qsticky.record.bounds import LARGEST_ANSWER
 from qsticky.sync.report import PortChange
 from tests.real import free_port
 from tests.reports import failing, synced
-from tests.unit.conftest import LONG, Certificates, Serve, answering, read_request
+from tests.unit.conftest import LONG, Certificates, Script, Serve, answering, read_request
 
 SECRET = "s3cr3tt0ken"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -243,6 +243,38 @@ def test_a_mail_server_of_endless_lines_is_not_read_on(serve: Serve) -> None:
     assert not takes(address)
 
 
+def dripping(begin: bytes) -> Script:
+    """Answer a byte at a time, for 20 s."""
+
+    def drip(connection: socket.socket) -> None:
+        if begin.startswith(b"HTTP"):
+            read_request(connection)
+        for byte in itertools.chain(begin, itertools.repeat(120, 2000)):
+            connection.sendall(bytes([byte]))
+            time.sleep(0.01)
+
+    return drip
+
+
+@pytest.mark.parametrize(
+    ("scheme", "begin"),
+    [
+        ("json", b"HTTP/1.1 200 OK\r\nX-Slow: "),
+        ("json", b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"),
+        ("mailto", b"220 "),
+    ],
+)
+def test_who_drips_is_not_listened_to_for_long(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, scheme: str, begin: bytes
+) -> None:
+    """Or it would be sent nothing more meanwhile, and its connection would keep its memory."""
+    monkeypatch.setattr(bounds, "LONGEST_ANSWER", 0.3)
+    url = f"{scheme}://user:{SECRET}@127.0.0.1:{serve(dripping(begin)).port}"
+    began = time.monotonic()
+    assert not takes(only(f"{url}?from=me@example.com&to=me@example.com"))
+    assert time.monotonic() - began < LONG
+
+
 def test_a_long_head_is_not_read_on(serve: Serve) -> None:
     server = serve(answering(LONG_HEAD))
     assert not takes(only(f"json://127.0.0.1:{server.port}/{SECRET}"))
@@ -393,13 +425,8 @@ def test_the_command_gives_up_who_drips(
 ) -> None:
     monkeypatch.setattr("qsticky.record.delivery.PATIENCE", 0.3)
 
-    def drip(connection: socket.socket) -> None:
-        read_request(connection)
-        for byte in itertools.chain(b"HTTP/1.1 200 OK\r\nX-Slow: ", itertools.repeat(120)):
-            connection.sendall(bytes([byte]))
-            time.sleep(0.01)
-
-    assert notify.main(f"json://127.0.0.1:{serve(drip).port}/{SECRET}") == 1
+    server = serve(dripping(b"HTTP/1.1 200 OK\r\nX-Slow: "))
+    assert notify.main(f"json://127.0.0.1:{server.port}/{SECRET}") == 1
     assert capsys.readouterr().out.startswith("address 1 (json): not answered within 0.3 s\n")
 
 
