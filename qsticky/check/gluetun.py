@@ -71,6 +71,8 @@ def vpn_restart(facts: Facts) -> Iterator[Finding]:
 def port_file(facts: Facts) -> Iterator[Finding]:
     """Read the port file, and compare it with what the control server told."""
     check, path, config = "port_file", facts.config.gluetun_port_file, facts.config
+    if config.forwarded_port:
+        return
     if path is None:
         not_set = "GLUETUN_PORT_FILE is not set; with it a change is seen at once (optional)"
         yield SECTION.skipped(check, not_set)

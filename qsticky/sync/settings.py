@@ -53,14 +53,14 @@ def port_conflict(port: int, web_ui_port: int | None, metrics_port: int | None) 
     """
     if port == web_ui_port:
         return (
-            f"Gluetun forwards port {port}, which is the port of qBittorrent's own WebUI, so it is "
-            "not set: the WebUI would be lost at the next start; give the WebUI another port "
-            "(Options > Web UI > Port, or WEBUI_PORT for its image) and set QBITTORRENT_PORT to it"
+            f"The forwarded port {port} is that of qBittorrent's own WebUI, so it is not set: the "
+            "WebUI would be lost at the next start; give the WebUI another port (Options > Web UI > "
+            "Port, or WEBUI_PORT for its image) and set QBITTORRENT_PORT to it"
         )
     if port == metrics_port:
         return (
-            f"Gluetun forwards port {port}, which is METRICS_PORT, so it is not set; set "
-            "METRICS_PORT to another one, or METRICS_ADDRESS to an address that is not the VPN's"
+            f"The forwarded port {port} is METRICS_PORT, so it is not set; set METRICS_PORT to "
+            "another one, or METRICS_ADDRESS to an address that is not the VPN's"
         )
     return None
 

@@ -210,6 +210,7 @@ def test_a_fixed_port_needs_gluetun_s_firewall_unless_somebody_came_in(
     assert found["firewall"].verdict is Verdict.UNKNOWN
     assert f"FIREWALL_VPN_INPUT_PORTS={PORT}" in found.copied("firewall")
     assert "the forwarded one" in found["listen_port"].text
+    assert "port_file" not in {finding.check for finding in found.all}  # it would be a mistake
     kernel.connections = [PEER]
     assert "firewall" not in {finding.check for finding in examine(**fixed).all}
 

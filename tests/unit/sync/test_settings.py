@@ -80,7 +80,7 @@ def test_an_address_that_is_none_of_the_vpns_does(
     ("port", "metrics_port", "says"),
     [
         (51500, None, None),
-        (8080, None, "the port of qBittorrent's own WebUI"),
+        (8080, None, "is that of qBittorrent's own WebUI"),
         (10058, 10058, "METRICS_PORT"),
         (10058, None, None),
     ],
