@@ -35,7 +35,7 @@ _ANY_WITH_ROLES = "3.39.1 to 3.41.1"
 # What a route answers where this Gluetun doesn't know it, or the role doesn't permit it. The old
 # one redirects to the new one since 3.41.
 _NOT_HERE = (301, 400, 401, 404)
-_UNAUTHORIZED = b"Unauthorized\n"  # qBittorrent's has no newline, and a proxy's login is a page
+_UNAUTHORIZED = b"Unauthorized"  # its words to a request that is refused; a proxy's are a page
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Gluetun:
     def _refused(self, answer: Response, route: Route) -> _Refused:
         if answer.status not in _NOT_HERE:
             raise self._http.unexpected_status(answer, f" to GET {route}")
-        if answer.status == 401 and answer.body != _UNAUTHORIZED:
+        if answer.status == 401 and answer.body.strip() not in (_UNAUTHORIZED, b""):
             problem = f"answered 401 to GET {route} in words that are not Gluetun's"
             raise self._http.error(ErrorKind.INVALID_RESPONSE, problem)
         return _Refused(answer.status, _challenges(answer))
