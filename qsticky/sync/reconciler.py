@@ -179,8 +179,9 @@ class Reconciler:
     def _outage(self) -> SyncError:
         return SyncError(
             Reason.NOT_LISTENING,
-            f"The VPN interface {self._vpn.name} is gone, so that no peer can connect; Gluetun "
-            "must bring the VPN up again, and its log says why if it doesn't",
+            f"The VPN interface {self._vpn.name} is gone or down, so that no peer can connect; "
+            "Gluetun must bring the VPN up again, and its log says why if it doesn't; where the "
+            "interface has another name now, set VPN_INTERFACE to that",
         )
 
     def _closed(self, port: int) -> SyncError:

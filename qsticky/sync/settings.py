@@ -25,12 +25,6 @@ class Network:
     vpn_addresses: tuple[Address, ...] = ()
     interfaces: tuple[str, ...] = ()
 
-    @property
-    def vpn_interface_name(self) -> str:
-        """The VPN's interface in words, by its name where that is known to be there."""
-        known = self.vpn_interface is not None or self.vpn_name in self.interfaces
-        return self.vpn_name if known else "the VPN's"
-
 
 def shut_out_by(preferences: Preferences, network: Network) -> str | None:
     """Name the setting that keeps every peer out, and what to set; None where none does."""
@@ -69,23 +63,19 @@ def _interface_problem(bound_to: str, network: Network) -> str | None:
     option = "set Options > Advanced > Network interface to"
     if not bound_to:
         return None
-    if network.vpn_interface is not None:
-        if bound_to == network.vpn_name:
-            return None
-        return (
-            f"qBittorrent listens on the network interface {bound_to} only, which is not the "
-            f"VPN's; {option} {network.vpn_name}"
-        )
-    if bound_to == "lo":
-        return (
-            "qBittorrent listens on the network interface lo only, where no peer can connect; "
-            f"{option} {network.vpn_interface_name}"
-        )
-    if network.interfaces and bound_to not in network.interfaces:
+    seen = network.vpn_interface is not None
+    if not seen and network.interfaces and bound_to not in network.interfaces:
         return (
             f"qBittorrent is bound to the network interface {bound_to}, which isn't there, so that "
             f"it listens on nothing; {option} Any interface, or if {bound_to} is the VPN's, see in "
             "Gluetun's log why the VPN is down"
+        )
+    there = seen or network.vpn_name in network.interfaces
+    if bound_to == "lo" or (there and bound_to != network.vpn_name):
+        vpns = network.vpn_name if there else "the VPN's"
+        return (
+            f"qBittorrent listens on the network interface {bound_to} only, which is not the "
+            f"VPN's; {option} {vpns}"
         )
     return None
 

@@ -34,7 +34,9 @@ _KNOWN_BY = {
 }
 _HOW_TO_FIND_OUT = (
     "Both ports are the same, but nothing tells whether qBittorrent listens on it. To find out, "
-    "run qSticky in the VPN's network, or have a service outside asked: set PORT_CHECK_URL"
+    "see that the VPN is up, that VPN_INTERFACE is its interface's name in qBittorrent's network, "
+    "and that QBITTORRENT_REBIND is true; or run qSticky in that network, where PORT_CHECK_URL can "
+    "be asked too"
 )
 _HANGS = (
     "qSticky's worker has given no sign of life for too long, and what stands here is as old as "

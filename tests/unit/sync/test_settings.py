@@ -13,6 +13,7 @@ V4, V6 = ip_address("10.2.0.2"), ip_address("fd00::2")
 FINE = Preferences(listen_port=51500, random_port=False, upnp=False, interface="", web_ui_port=8080)
 HERE = Network("tun0", TUN0, TUN0.vpn_addresses)
 ELSEWHERE = Network("tun0", None, (V4,), ("lo", "eth0", "wg0"))
+BOTH_ELSEWHERE = replace(ELSEWHERE, interfaces=("lo", "eth0", "tun0"))
 UNKNOWN = Network("tun0")
 
 
@@ -35,6 +36,9 @@ def test_a_proxy_for_peer_connections_does(network: Network) -> None:
         ("eth0", HERE, "set Options > Advanced > Network interface to tun0"),
         ("lo", HERE, "set Options > Advanced > Network interface to tun0"),
         ("lo", ELSEWHERE, "set Options > Advanced > Network interface to the VPN's"),
+        ("tun0", BOTH_ELSEWHERE, None),
+        ("eth0", BOTH_ELSEWHERE, "set Options > Advanced > Network interface to tun0"),
+        ("lo", BOTH_ELSEWHERE, "set Options > Advanced > Network interface to tun0"),
         ("lo", UNKNOWN, "set Options > Advanced > Network interface to the VPN's"),
         ("wg0", ELSEWHERE, None),
         ("eth0", ELSEWHERE, None),
