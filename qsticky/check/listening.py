@@ -145,7 +145,7 @@ def _assessed(facts: Facts, listener: Listener, preferences: Preferences) -> Lis
 
     def look() -> Listening:
         facts.vpn.look()
-        listener.look(port)
+        listener.look(port, preferences)
         return listener.assess(port, preferences)
 
     listener.read_log(port, preferences)

@@ -39,7 +39,7 @@ class _Circumstances:
 
     process: int
     binding: tuple[object, ...]
-    interface: tuple[object, ...] | None
+    interface: tuple[object, ...]
     inodes: frozenset[int]
 
 
@@ -72,6 +72,7 @@ class Listener:
         self._incoming = Incoming()
         self._sockets: PortSockets | None = None
         self._circumstances: _Circumstances | None = None
+        self._moved = False
         self._network = Network(vpn.name)
         self._owner: int | None = None  # the WebUI socket's
         self._answer: bool | None = None
@@ -83,6 +84,14 @@ class Listener:
         return self._incoming
 
     @property
+    def moved(self) -> bool:
+        """Whether, unseen, qBittorrent's binding or the VPN's addresses changed at the last sync.
+
+        It logs nothing of a socket that stays open then.
+        """
+        return self._moved
+
+    @property
     def since(self) -> float | None:
         """The moment since which the answer is what it is; None until there was one."""
         return self._since
@@ -92,10 +101,14 @@ class Listener:
         if listening is not self._answer or self._since is None:
             self._answer, self._since = listening, self._clock.monotonic()
 
-    def look(self, port: int) -> None:
-        """Look at the sockets of the port, where they can be seen."""
-        self._sockets = self._vpn.sockets(port)
-        if self._sockets is None or (interface := self._vpn.visible) is None:
+    def look(self, port: int, preferences: Preferences | None) -> None:
+        """Look at the sockets of the port, where they can be seen.
+
+        Where only uTP is spoken, qBittorrent takes TCP connections, and resets them.
+        """
+        self._sockets = self._vpn.sockets(port) if preferences else None
+        utp = preferences and preferences.protocol is Protocol.UTP
+        if self._sockets is None or utp or (interface := self._vpn.visible) is None:
             self._incoming = self._incoming.unseen()
             return
         self._incoming = self._incoming.after(
@@ -104,16 +117,18 @@ class Listener:
 
     def read_log(self, port: int, preferences: Preferences) -> None:
         """Read qBittorrent's log anew if the sockets may be others than when it was read last."""
-        before, now = self._circumstances, self._now(preferences)
-        if now == before and not (self._always_read and not self._vpn.visible):
+        self._moved = False
+        settled = self._vpn.visible or not self._always_read
+        if settled and self._now(preferences) == self._circumstances:
             return
-        elsewhere = before and (before.binding, before.interface) != (now.binding, now.interface)
-        if elsewhere:
+        self._learn_network(preferences)
+        before, now = self._circumstances, self._now(preferences)
+        if before and (before.binding, before.interface) != (now.binding, now.interface):
             self._log.age()
+            self._moved = not self._vpn.visible
         self._log.take(self._qbittorrent.listen_log(port, self._log.mark))
         if before is None and not self._vpn.visible:
             self._log.age()  # of before this process began, and nothing shows what was since
-        self._learn_network(preferences)
         self._circumstances = now
 
     def before_opening(self, port: int, preferences: Preferences) -> None:
@@ -130,7 +145,7 @@ class Listener:
             self._log.take(self._qbittorrent.listen_log(port, self._log.mark))
             if self._spoke(preferences) or late or self._clock.wait(self._stopping, _HEAR_EVERY):
                 break
-        self.look(port)
+        self.look(port, preferences)
         self._circumstances = self._now(preferences)
 
     def note_away(self) -> None:
@@ -234,7 +249,7 @@ class Listener:
         listeners = self._sockets.listeners if self._sockets else ()
         return _Circumstances(
             process=self._qbittorrent.sockets_may_differ,
-            binding=(preferences.interface, preferences.interface_address, preferences.protocol),
-            interface=(interface.index, *interface.addresses) if interface else None,
+            binding=(preferences.interface, preferences.interface_address),
+            interface=(interface and interface.index, *self._present_network().vpn_addresses),
             inodes=frozenset(socket.inode for socket in listeners),
         )

@@ -84,7 +84,6 @@ class Reconciler:
             return self._outcome(port, Listening(False, ListeningBy.SETTINGS, conflict))
         self._other_hand.note(preferences.listen_port, port, self._clock.monotonic())
         if preferences.listen_port == port:
-            self._listener.look(port)
             self._listener.read_log(port, preferences)
         else:
             self._open(preferences, port)
@@ -95,7 +94,7 @@ class Reconciler:
             if self._clock.wait(self._stopping, _SECOND_LOOK):
                 return Outcome(Status.SYNCED)
             self._vpn.look()
-            self._listener.look(port)
+            self._listener.look(port, preferences)
             listening = self._listener.assess(port, preferences)
         if self._vpn.lost:
             return Outcome(Status.FAILING, self._outage(), Listening(False, ListeningBy.KERNEL))
@@ -131,6 +130,8 @@ class Reconciler:
             self._rebind.note_listening()
         if not self._options.rebind:
             return self._outcome(port, listening)
+        if listening.listening is None and self._listener.moved:
+            self._rebind.note_evidence(RebindCause.STARTUP)
         verdict = self._rebind.assess(self._observation(listening), self._clock.monotonic())
         if verdict.cause is None:
             return replace(self._outcome(port, listening), again_in=verdict.wait)

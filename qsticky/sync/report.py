@@ -22,7 +22,7 @@ class RebindCause(StrEnum):
     """Why the listening sockets were opened anew: the `cause` label of `qsticky_rebinds_total`.
 
     `startup`: where the VPN's interface can't be seen, what qBittorrent logged before this process
-    began says nothing about now, and a rebind makes it log anew.
+    began, or before its binding changed, says nothing about now, and a rebind makes it log anew.
     """
 
     NOT_LISTENING = "not_listening"

@@ -68,7 +68,7 @@ class Synchronizer:
             qbittorrent,
             self._vpn,
             webui_port=options.webui_port,
-            always_read=options.api_key,
+            always_read=options.api_key or options.fixed_port is not None,
             clock=clock,
             stopping=stopping,
         )
@@ -104,6 +104,7 @@ class Synchronizer:
             if self._port_check and self._vpn_restart.new_restarts:
                 self._port_check.port_changed(None)  # of this VPN the outside has said nothing
         asked = self._ask_qbittorrent()
+        self._listener.look(self._listening_port.found or 0, asked.preferences)
         self._ask_for_address()
         self._note_evidence(triggers)
         outcome = self._reconcile(asked)

@@ -203,7 +203,9 @@ class Scene:
         self.gluetun.ports = () if port is None else (port,)
         self.port = port or self.port
 
-    def synchronizer(self, clock: LeapingClock, interface: str = "tun0") -> Synchronizer:
+    def synchronizer(
+        self, clock: LeapingClock, interface: str = "tun0", *, beside: bool = True
+    ) -> Synchronizer:
         """Make the one part that decides, to be run by the test's own process."""
         return make_synchronizer(
             gluetun_client(self.gluetun.url, api_key=GLUETUN_KEY),
@@ -212,6 +214,7 @@ class Scene:
             clock=clock,
             vpn_interface=interface,
             webui_port=self.qbittorrent.server.port,
+            beside=beside,
         )
 
     @property

@@ -149,6 +149,30 @@ def test_where_nothing_can_be_seen_it_is_known_by_what_qbittorrent_logged(
     assert scene.takes_a_peer()
 
 
+def test_in_another_network_a_success_on_eth0_is_no_yes(
+    scene: Scene, inside: Namespace, clock: LeapingClock
+) -> None:
+    with Namespace(beside=inside) as bridge:
+        pair = ["eth0", "type", "veth", "peer", "name", "far0", "netns", str(bridge.pid)]
+        inside.run(["ip", "link", "add", *pair])
+        inside.run(["ip", "address", "add", "172.18.0.2/16", "dev", "eth0"])
+        inside.run(["ip", "link", "set", "eth0", "up"])
+        bridge.run(["ip", "link", "set", "far0", "up"])
+        synchronizer = scene.synchronizer(clock, beside=False)
+        assert sync(synchronizer, clock).listening is True
+        scene.bind_to("eth0")
+        remedy = "set Options > Advanced > Network interface to tun0"
+        assert remedy in shut_out(sync(synchronizer, clock), ListeningBy.SETTINGS)
+        wait_until(lambda: not scene.takes_a_peer(), BOUND, "no peer to get in")
+        scene.bind_to("tun0")
+        assert sync(synchronizer, clock).listening is True
+        assert scene.takes_a_peer()
+        scene.bind_to("")
+        scene.vpn.down()
+        report = sync(scene.synchronizer(clock, beside=False), clock)
+        assert (report.status, report.listening) == (Status.SYNCED, None)
+
+
 @pytest.mark.parametrize("torrent", [False, True], ids=["no torrent", "a torrent, handshake"])
 @pytest.mark.parametrize("closes", [False, True], ids=["stays", "closes first"])
 def test_a_peer_that_comes_in_is_counted(

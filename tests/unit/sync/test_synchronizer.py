@@ -797,6 +797,40 @@ def test_what_it_logs_late_is_read(
     assert "zu spät" in failed(bench.sync(), Reason.NOT_LISTENING)
 
 
+def test_where_nothing_is_visible_another_binding_has_it_logged_anew(
+    bench: Bench, qbittorrent: QBittorrentSimulator
+) -> None:
+    """As when it is bound to tun0: it logs nothing of the socket that stays open there."""
+    bench.settle()
+    qbittorrent.preferences["current_network_interface"] = "tun0"
+    report = bench.sync()
+    assert (report.listening, report.rebinds) == (True, (RebindCause.STARTUP,))
+    assert not bench.causes(after=60)
+
+
+def test_another_protocol_leaves_what_it_logged_as_true_as_it_was(
+    bench: Bench, qbittorrent: QBittorrentSimulator
+) -> None:
+    bench.settle()
+    for protocol in (2, 1, 0):
+        qbittorrent.preferences["bittorrent_protocol"] = protocol
+        report = bench.sync(after=60)
+        assert (report.listening, report.rebinds) == (True, ())
+
+
+def test_with_a_fixed_port_an_outage_is_seen_by_the_addresses_that_qbittorrent_has(
+    bench: Bench, qbittorrent: QBittorrentSimulator
+) -> None:
+    """Gluetun, which would tell that it has no port, is not asked."""
+    bench.set_up(fixed_port=PORT, beside=False)
+    assert bench.settle().listening
+    qbittorrent.interfaces["tun0"] = ()
+    assert bench.sync().listening is None
+    qbittorrent.interfaces["tun0"] = (str(ADDRESS),)
+    report = bench.sync(after=60)
+    assert (report.listening, report.rebinds) == (True, (RebindCause.STARTUP,))
+
+
 # --- really listening, by evidence
 
 
@@ -1104,6 +1138,32 @@ def test_peers_that_come_in_are_counted(bench: Bench) -> None:
     bench.kernel.connections = ()
     later = bench.sync(after=30)
     assert (later.incoming_connections, later.last_incoming) == (0, report.finished_at)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["no port from Gluetun", "no qBittorrent"])
+def test_who_came_in_is_of_now_or_not_known(
+    bench: Bench, gluetun: GluetunSimulator, qbittorrent: QBittorrentSimulator, known: bool
+) -> None:
+    bench.kernel.tun0 = TUN0
+    bench.settle()
+    bench.kernel.connections = (Connection(ADDRESS, ip_address("198.51.100.9"), 40000, True),)
+    assert bench.sync().incoming_connections == 1
+    bench.kernel.connections = ()
+    gluetun.ports = ()
+    if not known:
+        qbittorrent.stop()
+    assert bench.sync().incoming_connections == (0 if known else None)
+
+
+def test_where_only_utp_is_spoken_a_tcp_connection_is_no_peer_that_came_in(
+    bench: Bench, qbittorrent: QBittorrentSimulator
+) -> None:
+    bench.kernel.tun0 = TUN0
+    qbittorrent.preferences["bittorrent_protocol"] = 2
+    bench.settle()
+    bench.kernel.connections = (Connection(ADDRESS, ip_address("198.51.100.9"), 40000, True),)
+    report = bench.sync()
+    assert (report.incoming_connections, report.last_incoming) == (None, None)
 
 
 @pytest.mark.parametrize("visible", [True, False])
