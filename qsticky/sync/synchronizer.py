@@ -101,8 +101,6 @@ class Synchronizer:
         self._port = self._port.after(ports, started)
         if self._vpn_restart:
             self._vpn_restart.note(self._forwarding())
-            if self._port_check and self._vpn_restart.new_restarts:
-                self._port_check.port_changed(None)  # of this VPN the outside has said nothing
         asked = self._ask_qbittorrent()
         self._listener.look(self._listening_port.found or 0, asked.preferences)
         self._ask_for_address()
@@ -181,9 +179,13 @@ class Synchronizer:
 
     def _note_evidence(self, triggers: Sequence[Trigger]) -> None:
         """Note what tells that the VPN was away: its interface, or else evidence."""
-        if self._vpn.visible and self._vpn.changed:
+        anew = self._vpn.visible is not None and self._vpn.changed
+        if anew:
             self._rebind.note_listening()
             self._rebind.note_visible()
+        restarted = self._vpn_restart and self._vpn_restart.new_restarts
+        if self._port_check and (restarted or anew or self._port.restored or self._exit.changed):
+            self._port_check.port_changed(None)  # of this VPN the outside has said nothing
         signs = {
             RebindCause.PORT_FILE: Trigger.PORT_FILE in triggers,
             RebindCause.PORT_RETURNED: self._port.restored,

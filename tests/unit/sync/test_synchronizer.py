@@ -16,6 +16,7 @@ from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.demo.simulator import Answer, Disconnect
 from qsticky.errors import Reason
 from qsticky.kernel.netlink import Connection, Interface, Listener, PortSockets
+from qsticky.services.port_check import PortCheck
 from qsticky.services.qbittorrent import ConnectionStatus
 from qsticky.sync.report import (
     ListeningBy,
@@ -92,6 +93,7 @@ class Bench:
         same_network: bool = True,
         beside: bool = True,
         fixed_port: int | None = None,
+        port_check: PortCheck | None = None,
     ) -> None:
         """Make the synchronizer anew, as another configuration has it."""
         self.synchronizer = make_synchronizer(
@@ -108,6 +110,7 @@ class Bench:
             metrics_port=10058,
             port_grace=GRACE,
             rebind=rebind,
+            port_check=port_check,
         )
 
     def sync(self, *triggers: Trigger, rebind: bool = False, after: float = 0.0) -> SyncReport:
@@ -1179,6 +1182,42 @@ def test_another_program_that_sets_the_port_is_named(
     assert warned[:2] == [(), ()]
     assert f"it was {OTHER} again" in warned[2][0]
     assert bench.sync(after=30).warnings == ()
+
+
+# --- really listening, by asking the outside
+
+
+@pytest.mark.parametrize("sign", ["interface", "port", "address"])
+def test_of_a_vpn_that_was_restarted_the_outside_has_said_nothing(
+    bench: Bench, gluetun: GluetunSimulator, sign: str
+) -> None:
+    """Restarting it is what `port_closed` has people do; the next check may be an hour away."""
+    port_check = PortCheck(
+        lambda _: False,
+        interval=3600,
+        inside_vpn=lambda: True,
+        changed=lambda: None,
+        count=lambda _: None,
+        tell=lambda _: None,
+        clock=bench.clock,
+    )
+    bench.set_up(port_check=port_check)
+    bench.kernel.tun0 = TUN0 if sign == "interface" else None
+    for _ in range(4):
+        report = bench.sync(after=60)
+        port_check.check_if_due()
+    failed(report, Reason.PORT_CLOSED)
+    if sign == "interface":
+        bench.kernel.restart_vpn()
+    elif sign == "port":
+        gluetun.ports = ()
+        bench.sync(after=600)
+        gluetun.ports = (PORT,)
+    else:
+        gluetun.public_ip = "203.0.113.8"
+    report = bench.sync(after=600)
+    assert (report.status, report.reachable) == (Status.SYNCED, None)
+    assert port_check.pause() == 0
 
 
 # --- what can't be told, and what is fixed
