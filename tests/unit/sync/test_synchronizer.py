@@ -800,6 +800,15 @@ def test_what_it_logs_late_is_read(
     assert "zu spät" in failed(bench.sync(), Reason.NOT_LISTENING)
 
 
+def test_what_it_logs_later_than_is_waited_for_is_read_at_the_next_sync(
+    bench: Bench, qbittorrent: QBittorrentSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qbittorrent, "_open_sockets", lambda: None)
+    assert bench.settle().listening is None
+    qbittorrent.add_log(f'IP: "{ADDRESS}". Port: "TCP/{PORT}"', 2)
+    assert bench.sync().listening is True
+
+
 def test_where_nothing_is_visible_another_binding_has_it_logged_anew(
     bench: Bench, qbittorrent: QBittorrentSimulator
 ) -> None:
