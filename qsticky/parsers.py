@@ -122,6 +122,8 @@ def some(choices: Iterable[_S]) -> Callable[[str], frozenset[_S]]:
 
 def file_path(text: str) -> Path:
     """Read the path of a file that need not be there yet."""
+    if re.search(r"://|[\r\n]", text):
+        raise Mistake("is not a path")
     if os.path.isdir(text):
         raise _is_a_folder()
     # As root we would put a file in its place, and take it away at the end.

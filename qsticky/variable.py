@@ -108,12 +108,22 @@ def _told(name: str, value: str, mistake: Mistake, *, secret: bool = False) -> C
             "folder exists (the value is not repeated, as it could be a secret)"
         )
     else:
-        _, at, rest = value.rpartition("@")
-        shown = f"…{at}{rest}" if at else value
-        text = f"{name}: {shown[:_LONGEST_SHOWN]!r} {mistake}"
+        text = f"{name}: {_shown(value)[:_LONGEST_SHOWN]!r} {mistake}"
     if re.fullmatch(r"""(["']).*\1""", value, re.DOTALL):
         text += "; the quotes around it are part of it, so take them away"
     return ConfigurationError([text])
+
+
+def _shown(value: str) -> str:
+    """Leave out what can be a secret: before an @, behind a URL's host, in a URL of no service."""
+    scheme, of_url, rest = value.partition("://")
+    _, at, host = value.rpartition("@")
+    if not (at or of_url):
+        return value
+    if not at and scheme not in ("http", "https", "tcp", "udp"):
+        return f"{scheme[:20]}://…"  # as of Telegram, whose token stands in a host's place
+    host, *more = re.split(r"[/?#&\s]", host if at else rest, maxsplit=1)
+    return (f"…@{host}" if at else f"{scheme}://{host}") + ("…" if any(more) else "")
 
 
 def _may_be_a_path(text: str) -> bool:

@@ -323,6 +323,36 @@ def test_what_is_before_an_at_sign_is_not_repeated(load: Load, name: str) -> Non
     assert found.startswith(f"{name}: '…@box:8080' is n")
 
 
+@pytest.mark.parametrize("name", ["GLUETUN_HOST", "NOTIFY_ON", "CHECK_INTERVAL"])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("http://box:8000", "http://box:8000"),
+        ("http://box:8000/?apikey=hunter2", "http://box:8000…"),
+        ("https://box/api/webhooks/1/hunter2", "https://box…"),
+        ("http://box/#hunter2", "http://box…"),
+        ("http://me@box/?to=me@box&key=hunter2", "…@box…"),
+        ("tgram://hunter2/1", "tgram://…"),
+    ],
+)
+def test_of_a_url_in_the_wrong_place_the_host_alone_is_repeated(
+    load: Load, name: str, value: str, shown: str
+) -> None:
+    [found] = mistakes(load, **{name: value})
+    assert found.startswith(f"{name}: {shown!r} is n")
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize("name", ["HEALTH_FILE", "GLUETUN_PORT_FILE"])
+@pytest.mark.parametrize("value", ["http://me:hunter2@box:8080", "tgram://hunter2/1", "a\nhunter2"])
+def test_what_is_not_a_path_is_a_mistake_that_does_not_repeat_it(
+    load: Load, name: str, value: str
+) -> None:
+    [found] = mistakes(load, **{name: value})
+    assert found.startswith(f"{name} {NOT_A_FILE}")
+    assert "hunter2" not in found
+
+
 def test_quotes_around_a_wrong_value_are_told(load: Load) -> None:
     for name, value in {
         "GLUETUN_HOST": '"gluetun"',
