@@ -11,6 +11,8 @@ from ipaddress import ip_address
 from qsticky.kernel.netlink import Interface
 from qsticky.services.qbittorrent import Address, Preferences
 
+_MOST_TOLD = 3
+
 
 @dataclass(frozen=True)
 class Network:
@@ -87,7 +89,7 @@ def _address_problem(bound_to: str, network: Network) -> str | None:
     return (
         f"qBittorrent listens on the address {bound_to} only, which is not the VPN's; set Options "
         "> Advanced > Optional IP address to bind to to All addresses, or to "
-        f"{' or '.join(map(str, addresses))}"
+        f"{' or '.join(map(str, addresses[:_MOST_TOLD]))}"
     )
 
 

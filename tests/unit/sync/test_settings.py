@@ -80,6 +80,13 @@ def test_an_address_that_is_none_of_the_vpns_does(
         assert f"{option} {addresses[0]}" in problem
 
 
+def test_of_thousands_of_addresses_a_few_are_named() -> None:
+    network = replace(ELSEWHERE, vpn_addresses=(V4,) * 10_000)
+    problem = shut_out_by(replace(FINE, interface_address="192.0.2.9"), network)
+    assert problem
+    assert len(problem) < 400
+
+
 @pytest.mark.parametrize(
     ("port", "metrics_port", "says"),
     [
