@@ -18,6 +18,12 @@ SCENARIOS = (
     *("no-port", "rejected", "not-listening", "flapping"),
 )
 
+# An older libseccomp answers the C library's clone3 with an error that it doesn't expect.
+_NO_THREAD = (
+    "no thread can be started; raise the limits of processes and memory (in compose: pids_limit, "
+    "ulimits, mem_limit), or update Docker and libseccomp, of which older ones refuse threads"
+)
+
 
 def main() -> int:
     """Run the command that the arguments name, and return the exit code."""
@@ -121,7 +127,13 @@ def _run() -> int:
     from qsticky.daemon import Daemon
 
     memory.spare()
-    return Daemon(config, revision=os.environ.get("QSTICKY_REVISION", "")).run()
+    try:
+        return Daemon(config, revision=os.environ.get("QSTICKY_REVISION", "")).run()
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        print(f"qsticky: {_NO_THREAD}", file=sys.stderr)
+        return 1
 
 
 def _notify() -> int:

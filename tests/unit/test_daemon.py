@@ -22,6 +22,18 @@ sys.argv = ["qsticky"]
 sys.exit(cli.main())
 """
 
+WITHOUT_THREADS = """
+import sys, threading
+from qsticky import cli
+
+def refuse(_):
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start = refuse
+sys.argv = ["qsticky"]
+sys.exit(cli.main())
+"""
+
 
 THAT_MAY_WATCH_ONLY_AT_FIRST = """
 import sys
@@ -91,3 +103,17 @@ def test_a_worker_that_dies_takes_the_process_with_it(tmp_path: Path) -> None:
     assert died["exception"].endswith("LookupError: a mistake of its own")
     assert (shutdown["event"], shutdown["message"]) == ("shutdown", "Stopped: the worker died")
     assert not (tmp_path / "status.json").exists()
+
+
+def test_where_no_thread_can_be_started_the_limits_are_named(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THREADS],
+        env=variables(tmp_path),
+        timeout=30,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("qsticky: no thread can be started; raise the limits")
+    assert ended.stderr.count("\n") == 1
