@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from http.cookiejar import DefaultCookiePolicy
@@ -261,6 +261,7 @@ class Line:
         """Follow a new connection; raises TimeoutError when it came too late to be used."""
         self.kept = False
         self._connection, self._stage = connection, Stage.CONNECTING
+        connection.socket_options = _Options(connection.socket_options or (), self)
         try:
             yield
         finally:
@@ -283,6 +284,22 @@ class Line:
                 # The plain socket's shutdown: a TLS socket's own is not for two threads.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         return stage
+
+
+class _Options(list[tuple[int, int, int | bytes]]):
+    """Options of the socket that is made for each of a name's addresses, which may be thousands.
+
+    Once nobody waits any more, none can be made.
+    """
+
+    def __init__(self, options: Iterable[tuple[int, int, int | bytes]], line: Line) -> None:
+        super().__init__(options)
+        self._line = line
+
+    def __iter__(self) -> Iterator[tuple[int, int, int | bytes]]:
+        if self._line.closed:
+            raise TimeoutError
+        return super().__iter__()
 
 
 class Adapter(HTTPAdapter):

@@ -547,6 +547,16 @@ def test_a_connection_that_never_completes_is_told_from_a_silent_one(client: Mak
     assert not error.sent
 
 
+def test_however_many_addresses_a_name_has_nobody_goes_on_trying_them(
+    client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with full_queue() as port:
+        found = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM) * 200
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        with deadline():
+            unreachable(client(port, SHORT), ErrorKind.TIMEOUT, "could not be connected to")
+
+
 def test_a_resolver_that_hangs_is_not_waited_for(
     client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
