@@ -177,7 +177,7 @@ def pem(text: str) -> Path:
     """
     path = readable(text)
     with open_at_once(path) as file:
-        encrypted = _ENCRYPTED.search(file.read(_LARGEST_PEM))
+        encrypted = _ENCRYPTED.search(file.read(_LARGEST_PEM) or b"")
     if encrypted:
         raise Mistake(
             "is encrypted, and nobody is there to type its password: give it unencrypted, as "

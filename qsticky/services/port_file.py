@@ -51,7 +51,7 @@ class PortFile:
             with open_at_once(self._path) as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     return b""
-                content = file.read(_LARGEST + 1)
+                content = file.read(_LARGEST + 1) or b""  # None of /proc/kmsg, which can wait
         except OSError:
             return b""
         return content if len(content) <= _LARGEST else b""

@@ -1,5 +1,6 @@
 """Which ports a port file names, also while somebody writes it."""
 
+import io
 import itertools
 import os
 import threading
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from qsticky.services import port_file as module
 from qsticky.services.port_file import PortFile
 from tests.fakes import FakeClock
 
@@ -167,6 +169,20 @@ def test_only_a_file_that_changed_is_waited_for(
     file.unlink()
     assert port_file.ports() == ()
     assert clock.waits == [0.05] * 3
+
+
+def test_a_file_that_has_nothing_to_read_yet_names_no_port(
+    port_file: PortFile, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Waiting(io.FileIO):
+        """Has nothing now, as /proc/kmsg may, which is a regular file."""
+
+        def read(self, _: int | None = -1) -> None:  # type: ignore[override]
+            return None
+
+    file.write_text("51218")
+    monkeypatch.setattr(module, "open_at_once", Waiting)
+    assert port_file.ports() == ()
 
 
 def test_what_is_in_a_fifo_is_left_there(port_file: PortFile, file: Path) -> None:
