@@ -145,7 +145,7 @@ def _parse(head: bytes) -> WSGIEnvironment:
         raise _RefusedError("431 Request Header Fields Too Large") from None
     if not _VERSION.fullmatch(version):
         raise _RefusedError("400 Bad Request")
-    _logger.debug("%s %s", method, target)
+    _logger.debug("%s %s", method, path)  # of a target, a query or a user can be secret
     request = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query}
     request |= {"SCRIPT_NAME": "", "SERVER_PROTOCOL": version}
     for name, value in headers.items():

@@ -197,6 +197,13 @@ class TestOwnMistakes:
 class TestStrangeClients:
     """Clients that are broken or mean harm get an answer or an end, and nobody else notices."""
 
+    def test_of_a_target_the_path_alone_is_logged(
+        self, stub: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stub.ask("GET", "http://me:hunter2@box/metrics?key=hunter2")
+        assert "GET /metrics" in caplog.text
+        assert "hunter2" not in caplog.text
+
     @pytest.mark.parametrize(
         "head",
         [
