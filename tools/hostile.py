@@ -159,6 +159,25 @@ def a_log_of_long_messages_of_our_port() -> Answers:
 
 
 @case
+def a_log_of_words_that_are_nearly_addresses() -> Answers:
+    entry = {"message": f"TCP/{PORT} " + "a. " * 1_300, "timestamp": 1, "type": 8}
+    entries = [{"id": n, **entry} for n in range(1_000)]
+    return {LOG: answer(json.dumps(entries, separators=(",", ":")).encode())}
+
+
+@case
+def a_binding_to_none_of_15_000_addresses() -> Answers:
+    addresses = [f"10.{n >> 8}.{n & 255}.2" for n in range(15_000)]
+    preferences = {"listen_port": PORT, "current_interface_address": "192.0.2.9"}
+    return {
+        PREFERENCES: answer(json.dumps(preferences).encode()),
+        "/api/v2/app/networkInterfaceList": answer(b'[{"name":"tun0","value":"tun0"}]'),
+        "/api/v2/app/networkInterfaceAddressList": answer(json.dumps(addresses).encode()),
+        LOG: answer(b'[{"id":1,"type":2,"message":"\\"10.2.0.2\\" \\"TCP/51413\\""}]'),
+    }
+
+
+@case
 def a_log_of_one_entry_of_letters() -> Answers:
     text = f"TCP/{PORT} 10.2.0.2 " + "a" * (4 * MIB - 200)
     return {LOG: answer(json.dumps([{"id": 1, "message": text, "type": 8}]).encode())}
