@@ -85,8 +85,7 @@ def _named(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = path, None
-        raise
+        raise OSError(error.errno, error.strerror, path) from None
 
 
 def _walk(path: str, keep: Callable[[int], int], *, make: bool) -> int:

@@ -120,10 +120,10 @@ def test_leftovers_of_our_own_are_removed_and_nothing_else(shared: Path) -> None
 def test_an_error_tells_the_path_that_was_asked_for(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "status.json"
-    told = re.escape(f"Not a directory: '{path}'")
+    told = re.escape(f"Not a directory: '{path}'") + "$"
     with pytest.raises(NotADirectoryError, match=told):
         PublishedFile(path).replace(b"ours")
-    with pytest.raises(IsADirectoryError, match=re.escape(f"Is a directory: '{tmp_path}'")):
+    with pytest.raises(IsADirectoryError, match=re.escape(f"Is a directory: '{tmp_path}'") + "$"):
         PublishedFile(tmp_path).replace(b"ours")
 
 
