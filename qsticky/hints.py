@@ -16,6 +16,15 @@ _OTHERS = re.compile(
     r"NOTIFY_SOCKET|.*_SERVICE_(HOST|PORT.*)|.*_PORT_[0-9]+_(TCP|UDP).*", re.DOTALL
 )
 _CLOSE, _SHORTENED = 0.8, 0.6
+_ODD = {
+    r"""^(?:(["'`]).*\1|\u201c.*\u201d|\u2018.*\u2019)$""": "is in quotes, which are part of it; "
+    "take them away unless they are meant",
+    r"^\s|\s$": "begins or ends with a blank; take it away unless it is meant",
+    r"\S\s+#": "has a blank and a # in it; where a comment begins there, put that on a line of its "
+    "own",
+    r"^\$(?:\{\w+\}|[A-Z][A-Z0-9_]+)$": "looks like the name of another variable, which nothing "
+    "replaced; write the secret itself unless it is meant",
+}
 
 
 def misnamed(config: Config) -> list[str]:
@@ -43,7 +52,8 @@ def _misnamed(name: str) -> str | None:
         return None
     if here := _of_another_tool(name):
         return f"{name} is not read by qSticky; in its place, set {here}"
-    if near := _near_miss(name):
+    plain = re.sub(r"\W", "_", name).upper()
+    if near := plain if plain in NAMES else _near_miss(name):
         return f"{name} is set, and qSticky knows no such variable; is it {near}?"
     return None
 
@@ -98,10 +108,13 @@ def _odd_secrets(config: Config) -> Iterator[str]:
 
 def _odd(name: str, text: str) -> Iterator[str]:
     """Tell of what can be meant, without telling the text."""
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        yield f"{name} is in quotes, which are part of it; take them away unless they are meant"
-    if text != text.strip():
-        yield f"{name} begins or ends with a blank; take it away unless it is meant"
+    if text.startswith(f"{name}="):
+        yield f"{name} has its own name in it; take {name}= away, so that the secret is left"
+    for pattern, told in _ODD.items():
+        if re.search(pattern, text, re.DOTALL):
+            yield f"{name} {told}"
+    if not text.strip().isprintable():
+        yield f"{name} has a character in it that can't be seen; type it anew unless that is meant"
 
 
 def _closed_folder() -> Iterator[str]:

@@ -35,6 +35,8 @@ def services(urls: str) -> "tuple[tuple[str, NotifyBase], ...]":
     """
     if not split(urls):
         return ()
+    if re.search(r";\s*[a-z0-9]{1,20}://", urls, re.IGNORECASE):
+        raise Mistake("has a semicolon between two addresses: put a blank in its place")
     try:
         import apprise  # noqa: F401 - here it is only looked for
     except ImportError:

@@ -111,6 +111,8 @@ def _told(name: str, value: str, mistake: Mistake, *, secret: bool = False) -> C
         text = f"{name}: {_shown(value)[:_LONGEST_SHOWN]!r} {mistake}"
     if re.fullmatch(r"""(["']).*\1""", value, re.DOTALL):
         text += "; the quotes around it are part of it, so take them away"
+    elif re.search(r"\s#", value):
+        text += "; a comment after it is part of it, so put that on a line of its own"
     return ConfigurationError([text])
 
 

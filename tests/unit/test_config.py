@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -364,6 +365,14 @@ def test_quotes_around_a_wrong_value_are_told(load: Load) -> None:
         assert found.endswith("; the quotes around it are part of it, so take them away")
 
 
+def test_a_comment_in_a_wrong_value_is_told(load: Load) -> None:
+    for name in ("QBITTORRENT_PORT", "QBITTORRENT_HOST", "QBITTORRENT_HTTPS", "CHECK_INTERVAL"):
+        [found] = mistakes(load, **{name: "1 # of mine"})
+        assert found.endswith(
+            "; a comment after it is part of it, so put that on a line of its own"
+        )
+
+
 def test_a_service_link_is_told_for_what_it_is(load: Load) -> None:
     assert mistakes(load, QBITTORRENT_PORT="tcp://10.43.1.2:8080") == [
         "QBITTORRENT_PORT: 'tcp://10.43.1.2:8080' is a link that Docker or Kubernetes made for a "
@@ -597,6 +606,36 @@ def test_basic_authentication_needs_its_credentials(load: Load) -> None:
 
 
 @pytest.mark.parametrize(
+    ("service", "variables"),
+    [
+        ("QBITTORRENT", {"METRICS_PORT": 8080}),
+        ("QBITTORRENT", {"QBITTORRENT_PORT": 10058, "QBITTORRENT_HOST": "127.0.0.1"}),
+        ("QBITTORRENT", {"METRICS_PORT": 8080, "METRICS_ADDRESS": "127.0.0.1"}),
+        ("GLUETUN", {"METRICS_PORT": 8000, "METRICS_ADDRESS": "::"}),
+    ],
+)
+def test_a_port_that_qsticky_would_take_from_a_service_is_a_mistake(
+    load: Load, service: str, variables: Mapping[str, object]
+) -> None:
+    [found] = mistakes(load, **variables)
+    assert found.startswith(f"METRICS_PORT and {service}_PORT are both ")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"METRICS_PORT": 8080, "QBITTORRENT_HOST": "qbittorrent"},
+        {"METRICS_PORT": 8080, "METRICS_ADDRESS": "192.0.2.1"},
+        {"METRICS_PORT": 8000, "FORWARDED_PORT": 51413},
+    ],
+)
+def test_the_same_port_at_another_address_is_no_mistake(
+    load: Load, variables: Mapping[str, object]
+) -> None:
+    load(**variables)
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("GLUETUN_RESTART_AFTER", 600),
@@ -680,6 +719,14 @@ def test_an_address_of_no_known_service_is_told_by_its_number_and_scheme(
         "https://appriseit.com has its services, and how their addresses are written"
     ]
     assert "hunter2" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("between", [";", "; "])
+def test_addresses_that_a_semicolon_separates_are_a_mistake(load: Load, between: str) -> None:
+    # To Apprise the rest would be topics of the first, on a server that is anybody's.
+    assert mistakes(load, NOTIFY_URLS=f"ntfy://host/topic{between}discord://1234/hunter2") == [
+        "NOTIFY_URLS has a semicolon between two addresses: put a blank in its place"
+    ]
 
 
 def test_without_apprise_addresses_are_a_mistake_that_names_the_extra(

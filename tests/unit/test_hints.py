@@ -26,6 +26,9 @@ def told_of(load: Load, name: str) -> list[str]:
         ("NOTIFY_URL", "NOTIFY_URLS"),
         ("METRIC_PORT", "METRICS_PORT"),
         ("CHECK_INTERVALS", "CHECK_INTERVAL"),
+        ("qbittorrent_host", "QBITTORRENT_HOST"),
+        ("Gluetun_Port", "GLUETUN_PORT"),
+        ("QBITTORRENT-PASS-FILE", "QBITTORRENT_PASS_FILE"),
     ],
 )
 def test_a_name_that_is_nearly_right_is_asked_after(load: Load, name: str, meant: str) -> None:
@@ -107,6 +110,34 @@ def test_an_empty_secret_file_is_told_with_what_comes_of_it(load: Load, tmp_path
         ("'hunter2'", "is in quotes, which are part of it; take them away unless they are meant"),
         ("hunter2 ", "begins or ends with a blank; take it away unless it is meant"),
         (" hunter2", "begins or ends with a blank; take it away unless it is meant"),
+        ("hunter2\u00a0", "begins or ends with a blank; take it away unless it is meant"),
+        (
+            "\u201chunter2\u201d",
+            "is in quotes, which are part of it; take them away unless they are meant",
+        ),
+        (
+            "hunter2 # mine",
+            "has a blank and a # in it; where a comment begins there, put that on a line of its "
+            "own",
+        ),
+        (
+            "${WEBUI_PASS}",
+            "looks like the name of another variable, which nothing replaced; write the secret "
+            "itself unless it is meant",
+        ),
+        (
+            "$WEBUI_PASS",
+            "looks like the name of another variable, which nothing replaced; write the secret "
+            "itself unless it is meant",
+        ),
+        (
+            "QBITTORRENT_PASS=hunter2",
+            "has its own name in it; take QBITTORRENT_PASS= away, so that the secret is left",
+        ),
+        (
+            "hunter\u200b2",
+            "has a character in it that can't be seen; type it anew unless that is meant",
+        ),
     ],
 )
 def test_quotes_around_a_secret_and_blanks_are_told_and_it_is_taken_as_it_is(
@@ -119,7 +150,9 @@ def test_quotes_around_a_secret_and_blanks_are_told_and_it_is_taken_as_it_is(
         assert loaded.qbittorrent_pass.reveal() == secret
 
 
-@pytest.mark.parametrize("secret", ['"', "it's", '"a', "a b"])
+@pytest.mark.parametrize(
+    "secret", ['"', "it's", '"a', "a b", "a#b", "#a", "$ecret", "$", "pässword"]
+)
 def test_other_secrets_are_not_odd(load: Load, secret: str) -> None:
     assert hints.advice(load(QBITTORRENT_PASS=secret, **KEY)) == []
 

@@ -682,13 +682,20 @@ SETTINGS: dict[str, dict[str, str]] = {
         "GLUETUN_CONTROL_PORT": "8000",
     },
     "A misspelt variable": {"QBITTORENT_HOST": "qbittorrent"},
+    "A variable in lower case": {"qbittorrent_host": "qbittorrent"},
     "A link of Kubernetes' or Docker's": {"QBITTORRENT_PORT": "tcp://10.43.1.2:8080"},
+    "A comment that is part of a value": {"QBITTORRENT_PORT": "8080 # of the WebUI"},
+    "A port that is qSticky's own": {"METRICS_PORT": "8080"},
     "A URL for a host": {"QBITTORRENT_HOST": "http://qbittorrent:8080"},
     "A folder that Docker made of a secret's file": {"QBITTORRENT_PASS_FILE": "{folder}/a-folder"},
     "A folder that Docker made of the port file": {"GLUETUN_PORT_FILE": "{folder}/a-folder"},
     "A password where its file is meant": {"QBITTORRENT_PASS_FILE": "adminadmin"},
     "Quotes that Compose kept": {"QBITTORRENT_PASS": "'adminadmin'"},
     "A blank at the end of a secret": {"QBITTORRENT_PASS": "adminadmin "},
+    "A comment after a secret": {"QBITTORRENT_PASS": "adminadmin # of the WebUI"},
+    "A variable that nothing replaced": {"QBITTORRENT_PASS": "${PASSWORD}"},
+    "A line of an env file as a secret": {"QBITTORRENT_PASS": "QBITTORRENT_PASS=adminadmin"},
+    "A secret that was copied from a page": {"QBITTORRENT_PASS": "adminadmin\u200b"},
     "A key that Compose took for a variable": {"GLUETUN_APIKEY": ""},
     "A password without GLUETUN_AUTH_TYPE": {
         "GLUETUN_APIKEY": "",
@@ -704,6 +711,7 @@ SETTINGS: dict[str, dict[str, str]] = {
         "GLUETUN_RESTART_AFTER": "600",
     },
     "An address to notify that nobody knows": {"NOTIFY_URLS": "discrod://a/b"},
+    "A semicolon between addresses": {"NOTIFY_URLS": "ntfy://nas.local/me;json://pi.local"},
 }
 
 
