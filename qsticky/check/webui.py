@@ -183,9 +183,12 @@ class _OneLogin(LoginLimit):
         """Tell what comes after a refusal."""
         if pause == self._BAN_PAUSE:
             return "this check tried once"
+        beside = ""
+        if self._facts.document:
+            beside = " beside the running qSticky, which tries four when its session ends"
         return (
-            "this check tried once; the fifth refusal in a row bans this address for an hour, or "
-            "an earlier one where qBittorrent is set so"
+            f"this check tried once{beside}; the fifth refusal in a row bans this address for an "
+            "hour, or an earlier one where qBittorrent is set so"
         )
 
 

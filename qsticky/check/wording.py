@@ -33,7 +33,7 @@ def _of_a_container(tool: str) -> Wording:
             (f"{tool} compose ps --all", f"{tool} compose up -d"),
         ),
         here="With network_mode: service:gluetun, where all share Gluetun's network",
-        elsewhere=("gluetun", "With a Docker network that Gluetun's container is in, too"),
+        elsewhere=("gluetun", "With a network that Gluetun's container is in, too"),
         recreate_gluetun=Remedy(
             "Then recreate Gluetun and what shares its network:",
             (f"{tool} compose up -d --force-recreate",),

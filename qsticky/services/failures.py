@@ -258,8 +258,8 @@ _FAILURES = (
     _Failure(
         (socket.gaierror,),
         ErrorKind.CONNECTION,
-        "can't be found by that name; check {host}, and that a container of that name runs in a "
-        "network that this one is in too",
+        "can't be found by that name; check {host}: a container's name is known to the containers "
+        "in one network with it, while it runs",
     ),
     _Failure((ConnectionRefusedError,), ErrorKind.CONNECTION, "refused the connection; {check}"),
     _Failure(

@@ -33,7 +33,7 @@ def test_a_place_shows_by_what_made_it(
 
 
 WORDS = {
-    Place.CONTAINER: ("docker ",),
+    Place.CONTAINER: ("docker ", "Docker "),
     Place.PODMAN: ("podman ",),
     Place.KUBERNETES: ("kubectl", "Pod"),
     Place.MACHINE: ("systemctl", "journalctl", "/etc/qsticky"),

@@ -63,6 +63,15 @@ def test_a_login_is_tried_where_the_daemon_can_not_have_been_refused(
     assert "POST /api/v2/auth/login" in qbittorrent.requests
 
 
+def test_a_refusal_beside_a_daemon_that_is_let_in_is_told_to_count_with_its_own(
+    examine: Examine, says: Says
+) -> None:
+    says(connected=True)
+    told = examine(QBITTORRENT_PASS="hunter2")["authentication"].text
+    beside = "this check tried once beside the running qSticky, which tries four when its session"
+    assert f"{beside} ends; the fifth refusal in a row bans this address" in told
+
+
 def test_where_the_daemon_died_without_a_session_no_login_is_tried(
     examine: Examine, says: Says, qbittorrent: QBittorrentSimulator, health_file: Path
 ) -> None:

@@ -431,7 +431,7 @@ def test_a_name_that_does_not_resolve_tells_that_nobody_is_there(
         ErrorKind.CONNECTION,
         "can't be found by that name",
         "check QBITTORRENT_HOST",
-        "a container of that name",
+        "a container's name is known to the containers in one network with it",
     )
     assert error.absent is absent
 
