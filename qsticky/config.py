@@ -192,9 +192,13 @@ def bracketed(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this one, as services in one network namespace are to each other."""
+    """Whether a host is this one, as services in one network namespace are to each other.
+
+    Linux connects to 0.0.0.0 there, too.
+    """
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
+        return address.is_loopback or address.is_unspecified
     except ValueError:
         return host.lower() == "localhost"
 
@@ -254,8 +258,8 @@ def _own_port(values: Mapping[str, Any]) -> Iterator[str]:
     for service in ("QBITTORRENT", "GLUETUN"):
         host, its_port = values.get(f"{service}_HOST", ""), values.get(f"{service}_PORT")
         asked = service == "QBITTORRENT" or not values.get("FORWARDED_PORT")
-        on_it = address in ("0.0.0.0", "::") or is_loopback(address)
-        if port and port == its_port and asked and on_it and is_loopback(host):
+        on_it = is_loopback(address) and is_loopback(host)
+        if port and port == its_port and asked and on_it:
             yield (
                 f"METRICS_PORT and {service}_PORT are both {port} on one machine: set METRICS_PORT "
                 "to another one"

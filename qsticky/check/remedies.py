@@ -115,7 +115,8 @@ def certificate(facts: Facts, *others: str, by_ca: bool) -> tuple[Remedy, ...]:
             facts,
             *others,
             "QBITTORRENT_CA_FILE=/path/to/certificate.pem",
-            why="To verify it, mount its certificate, or that of the CA that signed it. ",
+            why="To verify it, mount the certificate of the CA that signed it, with that of each "
+            "CA above, which is its own where it is self-signed. ",
         ),
     )
 
@@ -178,10 +179,15 @@ def password(facts: Facts) -> tuple[Remedy, ...]:
     return correct, known
 
 
-API_KEY = in_qbittorrent(
-    "5.2 or later, copy the key, and set it as QBITTORRENT_API_KEY",
-    "Options > Web UI > API Key",
-)
+def api_key(facts: Facts) -> tuple[Remedy, ...]:
+    """Correct an API key, or do without one."""
+    copy = in_qbittorrent(
+        "5.2 or later, copy the key, and set it as QBITTORRENT_API_KEY",
+        "Options > Web UI > API Key",
+    )
+    before = "Up to 5.1 it has none; unset QBITTORRENT_API_KEY. "
+    login = ("QBITTORRENT_USER=admin", "QBITTORRENT_PASS=the-password-of-the-WebUI")
+    return either(copy, for_qsticky(facts, *login, why=before))
 
 
 def lift_the_ban(facts: Facts) -> Remedy:

@@ -79,7 +79,7 @@ def _locked_out(facts: Facts, error: SyncError) -> Iterator[Finding]:
         return
     correct = remedies.password(facts)
     if config.qbittorrent_api_key:
-        correct = (remedies.API_KEY,)
+        correct = remedies.api_key(facts)
     if Reason.QBITTORRENT_BANNED in (error.reason, daemon_was_told):
         correct = (*correct, remedies.lift_the_ban(facts))
     yield SECTION.failed("authentication", str(error), *correct)

@@ -284,8 +284,8 @@ _SET_PORT = "if that is its port for peers, set QBITTORRENT_PORT to its WebUI's"
 _ALERT = re.compile(r"(SSLV3_ALERT|TLSV1|TLSV13)_\w+")  # OpenSSL's name of what the other side sent
 _NO_CA = "set QBITTORRENT_CA_FILE to the certificate of the CA that signed it"
 _OTHER_CA = (
-    "let QBITTORRENT_CA_FILE, which has another, hold the certificate of the CA that signed it, "
-    "and those of all CAs between"
+    "put the certificate of the CA that signed it, and of each CA above that, into "
+    "QBITTORRENT_CA_FILE"
 )
 _UNVERIFIED = "set QBITTORRENT_VERIFY_SSL=false to accept any certificate"
 # By OpenSSL's X509_V_ERR_...: UNABLE_TO_GET_ISSUER_CERT, DEPTH_ZERO_SELF_SIGNED_CERT,

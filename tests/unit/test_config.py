@@ -800,6 +800,7 @@ def test_what_is_set_is_known_with_its_source(load: Load, tmp_path: Path) -> Non
         ("127.0.0.1", True),
         ("127.1.2.3", True),
         ("::1", True),
+        ("0.0.0.0", True),
         ("gluetun", False),
         ("192.0.2.7", False),
         ("2001:db8::7", False),

@@ -55,7 +55,9 @@ def test_an_api_key(examine: Examine) -> None:
         wrong = examine(QBITTORRENT_PORT=modern.port, QBITTORRENT_API_KEY="qbt_wrong")
     assert "API_KEY is accepted" in right["authentication"].text
     assert wrong.failed == ["authentication"]
-    assert wrong.copied("authentication") == ["Options > Web UI > API Key"]
+    option, *variables = wrong.copied("authentication")
+    assert option == "Options > Web UI > API Key"
+    assert variables == ["QBITTORRENT_USER=admin", "QBITTORRENT_PASS=the-password-of-the-WebUI"]
     assert "POST /api/v2/auth/login" not in modern.requests
 
 
@@ -108,6 +110,18 @@ def test_https_with_a_certificate_that_is_not_trusted_needs_more(
     assert first.copy == ("QBITTORRENT_HTTPS=true", "QBITTORRENT_VERIFY_SSL=false")
     assert second.copy[1].startswith("QBITTORRENT_CA_FILE=")
     assert "POST /api/v2/auth/login" not in secured.requests
+
+
+def test_a_ca_is_asked_for_only_where_one_helps(
+    examine: Examine, certificates: Certificates
+) -> None:
+    unverified = ["QBITTORRENT_HTTPS=true", "QBITTORRENT_VERIFY_SSL=false"]
+    for context, by_ca in ((certificates.expired, False), (certificates.self_signed, True)):
+        with QBittorrentSimulator(tls_context=context) as secured:
+            there = {"QBITTORRENT_PORT": secured.port, "QBITTORRENT_CA_FILE": certificates.ca}
+            copied = examine(**there).copied("webui")
+        assert copied[:2] == unverified
+        assert ("QBITTORRENT_CA_FILE=/path/to/certificate.pem" in copied[2:]) is by_ca
 
 
 def test_what_answers_otherwise_is_no_webui_to_change_to(examine: Examine, serve: Serve) -> None:

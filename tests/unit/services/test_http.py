@@ -842,7 +842,7 @@ def test_a_certificate_of_the_given_ca_is_taken(
     [
         ("right", False, "unable to get local issuer certificate", "set QBITTORRENT_CA_FILE to"),
         ("self_signed", False, "self-signed certificate", "set QBITTORRENT_CA_FILE to"),
-        ("self_signed", True, "self-signed certificate", "let QBITTORRENT_CA_FILE, which has an"),
+        ("self_signed", True, "self-signed certificate", "into QBITTORRENT_CA_FILE"),
         (
             "wrong_name",
             True,
@@ -906,12 +906,24 @@ def test_a_ca_file_that_holds_no_certificate_any_more_is_named_and_holds_nobody(
     wait_until(lambda: request_threads() <= before + 1, LONG, "no thread to be left behind")
 
 
-def test_a_certificate_with_another_fault_is_not_one_of_an_unknown_ca() -> None:
+@pytest.mark.parametrize(
+    ("code", "why", "remedy"),
+    [
+        (26, "unsuitable certificate purpose", "have a new one made without that fault"),
+        (
+            2,
+            "unable to get issuer certificate",
+            "put the certificate of the CA that signed it, and of each CA above that, into ",
+        ),
+    ],
+)
+def test_what_is_wrong_although_the_ca_is_known_is_told_apart(
+    code: int, why: str, remedy: str
+) -> None:
     service = qbittorrent_service("https://localhost:8080", "/run/ca.pem")
     refused = ssl.SSLCertVerificationError()
-    refused.verify_code, refused.verify_message = 26, "unsuitable certificate purpose"
-    error = explain(refused, service, Stage.SECURING, 1)
-    assert "(unsuitable certificate purpose); have a new one made without that fault" in str(error)
+    refused.verify_code, refused.verify_message = code, why
+    assert f"({why}); {remedy}" in str(explain(refused, service, Stage.SECURING, 1))
 
 
 @pytest.mark.parametrize("kind", ["right", "self_signed", "wrong_name", "nameless", "expired"])
