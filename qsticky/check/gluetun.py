@@ -42,6 +42,7 @@ def control_server(facts: Facts) -> Iterator[Finding]:
             facts, "gluetun", 8000, gone=error.absent, recreated=_is_recreated(facts)
         )
         elsewhere = error.absent or error.reason is Reason.GLUETUN_INVALID_RESPONSE
+        elsewhere = elsewhere or config.gluetun_port != 8000  # which another service may have
         yield SECTION.failed("control_server", str(error), *(away if elsewhere else ()))
     if facts.ports is None:
         yield SECTION.skipped("rest", "Not tried: its forwarded port and public address")

@@ -63,10 +63,13 @@ def address(
 
 
 def webui_port(facts: Facts) -> tuple[Remedy, ...]:
-    """Find the WebUI where something else closes the connection, as the port for peers does."""
+    """Find the WebUI where something else speaks no HTTP, as at the port for peers."""
     if facts.config.qbittorrent_port == 8080:
         return ()
-    why = "If that is its port for peers: the WebUI has another one, 8080 unless it was changed. "
+    why = (
+        "If that is its port for peers, or another service's: the WebUI's is 8080 unless it was "
+        "changed. "
+    )
     return (for_qsticky(facts, "QBITTORRENT_PORT=8080", why=why),)
 
 

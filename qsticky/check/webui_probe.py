@@ -45,8 +45,8 @@ def remedies_for_no_answer(error: ServiceError, facts: Facts) -> Sequence[Remedy
         return remedies.address(facts, "qbittorrent", 8080)
     if error.kind is ErrorKind.INVALID_RESPONSE:
         return remedies.qbittorrent_itself(facts)
-    if error.kind not in (ErrorKind.TLS, ErrorKind.CONNECTION, ErrorKind.HTTP_STATUS):
-        return ()
+    if error.kind is ErrorKind.TIMEOUT:
+        return remedies.webui_port(facts)
     answer = ask(config) if error.kind is ErrorKind.HTTP_STATUS else None
     if answer and is_a_gateways(answer):
         return remedies.address(facts, "qbittorrent", 8080)
@@ -63,7 +63,7 @@ def remedies_for_no_answer(error: ServiceError, facts: Facts) -> Sequence[Remedy
         return remedies.certificate(facts, *others, by_ca=by_ca)
     if error.kind is ErrorKind.HTTP_STATUS:
         return remedies.qbittorrent_itself(facts)
-    return remedies.webui_port(facts) if error.kind is ErrorKind.CONNECTION else ()
+    return remedies.webui_port(facts)
 
 
 def _refusal(config: Config) -> str:

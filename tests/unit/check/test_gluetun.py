@@ -16,7 +16,7 @@ from qsticky.demo.gluetun_simulator import (
     PUBLIC_IP_ROUTE,
     GluetunSimulator,
 )
-from qsticky.demo.simulator import Answer
+from qsticky.demo.simulator import Answer, Disconnect
 from tests.fakes import FakeClock, FakeKernel
 from tests.unit.check.conftest import KEY, PORT, Examine
 
@@ -55,6 +55,15 @@ def test_a_gluetun_that_was_recreated(
     gluetun.stop()
     kernel.tun0 = None
     assert "docker compose up -d --force-recreate" in examine().copied("control_server")
+
+
+def test_a_service_that_closes_the_connection_is_perhaps_at_another_port(
+    examine: Examine, gluetun: GluetunSimulator
+) -> None:
+    gluetun.fault = Disconnect()
+    found = examine()
+    assert found.failed == ["control_server"]
+    assert {"GLUETUN_HOST=localhost", "GLUETUN_PORT=8000"} <= {*found.copied("control_server")}
 
 
 def test_another_service_in_gluetun_s_place(examine: Examine, gluetun: GluetunSimulator) -> None:
@@ -115,7 +124,16 @@ def test_a_password_that_is_set_and_not_sent(examine: Examine, key: str | None) 
         assert found.failed == ["route"]
         first = found["route"].remedies[0]
         assert first.copy == ("GLUETUN_AUTH_TYPE=basic",)
+        assert not any(way.text.startswith("Or: Then") for way in found["route"].remedies)
         assert examine(**there, GLUETUN_AUTH_TYPE="basic").failed == []
+
+
+def test_a_key_that_is_set_and_not_sent(examine: Examine) -> None:
+    found = examine(GLUETUN_AUTH_TYPE="none")
+    assert found.failed == ["route"]
+    assert found["route"].remedies[0].copy == ("GLUETUN_AUTH_TYPE=apikey",)
+    assert not any("a-long-random-key" in line for line in found.copied("route"))
+    assert examine(GLUETUN_AUTH_TYPE="apikey").failed == []
 
 
 def test_a_version_that_is_known_is_advised_its_one_route(examine: Examine) -> None:

@@ -4,7 +4,7 @@ import socket
 
 from qsticky.check.findings import Verdict
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
-from qsticky.demo.simulator import Answer, Request, Response
+from qsticky.demo.simulator import Answer, Hang, Request, Response
 from tests.fakes import FakeClock
 from tests.unit.check.conftest import PORT, Examine
 from tests.unit.conftest import Certificates, Serve
@@ -131,7 +131,16 @@ def test_what_answers_otherwise_is_no_webui_to_change_to(examine: Examine, serve
 
     found = examine(QBITTORRENT_PORT=serve(refuse).port, QBITTORRENT_HTTPS="true")
     assert found.failed == ["webui"]
-    assert found["webui"].remedies == ()
+    assert found.copied("webui") == ["QBITTORRENT_PORT=8080"]
+
+
+def test_a_service_that_says_nothing_is_perhaps_at_another_port(
+    examine: Examine, qbittorrent: QBittorrentSimulator
+) -> None:
+    qbittorrent.fault = Hang()
+    found = examine(REQUEST_TIMEOUT=0.3)
+    assert found.failed == ["webui"]
+    assert found.copied("webui") == ["QBITTORRENT_PORT=8080"]
 
 
 def test_preferences_that_a_forwarded_port_does_not_want(
