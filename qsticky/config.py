@@ -66,7 +66,7 @@ class Config:
     gluetun_username: Secret = secret("", "user name for basic")
     gluetun_password: Secret = secret("", "password for basic")
     gluetun_port_file: Path | None = optional(
-        parsers.file_path,
+        parsers.whole_path,
         "Gluetun's forwarded-port file, if mounted: watched, and read when the API can't be",
     )
     gluetun_port_index: int = with_default(

@@ -132,6 +132,13 @@ def file_path(text: str) -> Path:
     return Path(text)
 
 
+def whole_path(text: str) -> Path:
+    """Read such a path that is the same wherever this runs."""
+    if not os.path.isabs(text):
+        raise Mistake("is not a path that begins with /, as /tmp/gluetun/forwarded_port does")
+    return file_path(text)
+
+
 def readable(text: str) -> Path:
     """Read the path of a regular file that can be read."""
     path = Path(text)

@@ -23,7 +23,8 @@ class Facts:
     writes (None where none runs), `left_behind` by one that died, and `daemon_is_known`; by
     Gluetun's the `ports` (None where they can't be had), the `forwarded_port` among them, what
     its role `permits` and the `public_address`; by qBittorrent's the client that is let in, until
-    the check ends, its `preferences` and its `transfer` info. `vpn` is looked at anew by each.
+    the check ends, its `preferences`, its `transfer` info and whether the forwarded port is
+    `another_server_s`. `vpn` is looked at anew by each.
     """
 
     config: Config
@@ -40,6 +41,7 @@ class Facts:
     qbittorrent: QBittorrent | None = None
     preferences: Preferences | None = None
     transfer: TransferInfo | None = None
+    another_server_s: bool = False
     vpn: VpnInterface = field(init=False)
 
     def __post_init__(self) -> None:

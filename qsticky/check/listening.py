@@ -57,8 +57,8 @@ def sockets(facts: Facts) -> Iterator[Finding]:
     if warning := listener.warning(facts.preferences):
         yield SECTION.warning("udp", warning)
     yield _incoming(facts, listener.incoming)
-    if facts.config.forwarded_port and not listener.incoming.peers:
-        port = facts.config.forwarded_port
+    port = facts.config.forwarded_port
+    if port and not (listener.incoming.peers or facts.another_server_s):
         firewall = f"Whether Gluetun's firewall lets port {port} in can't be seen from here"
         yield SECTION.unknown(
             "firewall", firewall, *gluetun_remedies.open_the_firewall(facts, port)

@@ -115,6 +115,7 @@ def _listen_port(facts: Facts, preferences: Preferences) -> Finding:
     if forwarded is None:
         return SECTION.ok(check, f"Its listening port is {port}")
     if conflict := port_conflict(forwarded, preferences.web_ui_port, _metrics_port(facts)):
+        facts.another_server_s = True
         return SECTION.failed(check, conflict)
     if forwarded == port:
         return SECTION.ok(check, f"Its listening port is {port}, the forwarded one")

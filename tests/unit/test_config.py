@@ -365,6 +365,12 @@ def test_quotes_around_a_wrong_value_are_told(load: Load) -> None:
         assert found.endswith("; the quotes around it are part of it, so take them away")
 
 
+@pytest.mark.parametrize("path", ["51820", "gluetun/forwarded_port"])
+def test_a_port_file_s_path_is_a_whole_one(load: Load, path: str) -> None:
+    [found] = mistakes(load, GLUETUN_PORT_FILE=path)
+    assert "give a path that begins with /" in found
+
+
 def test_a_comment_in_a_wrong_value_is_told(load: Load) -> None:
     for name in ("QBITTORRENT_PORT", "QBITTORRENT_HOST", "QBITTORRENT_HTTPS", "CHECK_INTERVAL"):
         [found] = mistakes(load, **{name: "1 # of mine"})
