@@ -58,6 +58,7 @@ def _main(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> "Namespace":
     import argparse
+    import textwrap
     from functools import partial
     from typing import Any
 
@@ -65,7 +66,7 @@ def _parse(arguments: list[str]) -> "Namespace":
 
     class Parser(argparse.ArgumentParser):
         def __init__(self, **given: Any) -> None:
-            formatter = partial(argparse.RawDescriptionHelpFormatter, width=80)
+            formatter = partial(argparse.RawTextHelpFormatter, width=80)
             super().__init__(**given, formatter_class=formatter, epilog=usage.DOCUMENTATION)
 
     parser = Parser(prog="qsticky", description=usage.QSTICKY)
@@ -89,11 +90,12 @@ def _parse(arguments: list[str]) -> "Namespace":
         help="run the daemon between a simulated Gluetun and qBittorrent",
         description=usage.DEMO,
     )
+    names = textwrap.fill(", ".join(SCENARIOS), 60, break_on_hyphens=False)
     demo.add_argument(
         "--scenario",
         metavar="NAME",
         choices=SCENARIOS,
-        help=f"play a bad day, over and over: {', '.join(SCENARIOS)}",
+        help=f"play a bad day, over and over:\n{names}",
     )
     demo.add_argument(
         "--minutes",

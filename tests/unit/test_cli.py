@@ -115,7 +115,7 @@ def test_each_command_has_help_and_runs_nothing_then(
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 @pytest.mark.parametrize("columns", ["40", "80", "200"])
-def test_help_fits_80_columns_and_names_what_there_is(
+def test_help_fits_80_columns_breaks_no_name_and_names_what_there_is(
     command: str,
     columns: str,
     capsys: pytest.CaptureFixture[str],
@@ -126,7 +126,7 @@ def test_help_fits_80_columns_and_names_what_there_is(
     with pytest.raises(SystemExit):
         cli.main()
     text = capsys.readouterr().out
-    assert [line for line in text.splitlines() if len(line) > 80] == []
+    assert [line for line in text.splitlines() if len(line) > 80 or line.endswith("-")] == []
     named = set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", text)) - {"NO_COLOR", "NAME_FILE"}
     variables = {variable.name for variable in config.VARIABLES}
     assert named == variables if command == "run" else named <= variables
