@@ -40,7 +40,10 @@ def services(urls: str) -> "tuple[tuple[str, NotifyBase], ...]":
     try:
         import apprise  # noqa: F401 - here it is only looked for
     except ImportError:
-        raise Mistake("needs what is not installed: pip install 'qsticky[notify]'") from None
+        remedy = "pip install '.[notify]', or pipx install --force '.[notify]'"
+        raise Mistake(
+            f"needs Apprise, which is not installed: in qSticky's checkout, {remedy}"
+        ) from None
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it would tell of addresses
     asset = _asset()
     found = []
