@@ -4,11 +4,14 @@ import sys
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from qsticky import HOME
 from qsticky.clock import Clock, SystemClock
 from qsticky.record import addresses, messages
 from qsticky.record.delivery import Attempt, Delivery
 from qsticky.record.messages import Message, Occasion
 from qsticky.sync.report import Status, SyncReport
+
+_HOW = f"{HOME}/blob/main/docs/notify.md"
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,8 @@ def main(urls: str) -> int:
     recipients = addresses.parse(urls)
     if not recipients:
         print(
-            "qsticky: NOTIFY_URLS is not set; set it to the addresses to send to, and see "
-            "docs/notify.md for how they are written",
+            "qsticky: NOTIFY_URLS is not set; set it to the addresses to send to, written as in "
+            f"{_HOW}",
             file=sys.stderr,
         )
         return 2
@@ -110,7 +113,7 @@ def main(urls: str) -> int:
     if not not_taken:
         return 0
     print(
-        "Check what was not taken against docs/notify.md, and that its service can be reached "
-        "from here, which is through the VPN"
+        f"Check what was not taken against {_HOW}, and that its service can be reached from here: "
+        "in Gluetun's network, that is through the VPN"
     )
     return 1
