@@ -124,7 +124,7 @@ def _peers(document: Mapping[str, Any], now: float) -> str:
     last, established = qbittorrent["last_incoming_connection"], qbittorrent["incoming_connections"]
     if last is None:
         return "" if established is None else "No peer was seen to come in yet"
-    connected = "" if established is None else f", {established} now"
+    connected = "" if established is None else f", {established} connected now"
     return f"Last peer came in {_time(last, now)}{connected}"
 
 
@@ -189,7 +189,7 @@ def _ages(document: Mapping[str, Any], now: float) -> str:
     }
     if document["status"] == Status.SYNCED:
         ages["In sync"] = _time(document["status_since"], now, "for {}")
-    return " ".join(f"<span>{name} {age}</span>" for name, age in ages.items())
+    return " ".join(f"<span>{name} <i>{age}</i></span>" for name, age in ages.items())
 
 
 def _details(document: Mapping[str, Any], story: Story, now: float) -> str:
