@@ -80,9 +80,9 @@ def forward_a_port(facts: Facts) -> tuple[Remedy, ...]:
             "on, or with OpenVPN, a user name that ends in +pmp:",
             ("OPENVPN_USER=the-user-name+pmp",),
         ),
-        wording(facts.place).recreate_gluetun,
         fixed,
         Remedy("With that port for Gluetun's firewall:", ("FIREWALL_VPN_INPUT_PORTS=the-port",)),
+        wording(facts.place).recreate_gluetun,
     )
 
 
@@ -94,12 +94,16 @@ def open_the_firewall(facts: Facts, port: int) -> tuple[Remedy, ...]:
 
 def mount_the_port_file(facts: Facts, path: Path) -> tuple[Remedy, ...]:
     """Have Gluetun write its port where qSticky reads it."""
-    if facts.place is Place.MACHINE:
+    return *_mounts(facts.place, path), wording(facts.place).recreate_gluetun
+
+
+def _mounts(place: Place, path: Path) -> tuple[Remedy, ...]:
+    if place is Place.MACHINE:
         mount = (
             "Mount its folder into Gluetun's container, which writes /tmp/gluetun/forwarded_port:"
         )
         return (Remedy(mount, (f"volumes: [{path.parent}:/tmp/gluetun]",)),)
-    if facts.place is Place.KUBERNETES:
+    if place is Place.KUBERNETES:
         volume = "Mount a volume of the Pod into both containers. In its spec:"
         name = "volumeMounts: [{{name: forwarded-port, mountPath: {}}}]"
         return (
@@ -133,7 +137,8 @@ def let_the_port_file_be_read(facts: Facts, path: Path) -> tuple[Remedy, ...]:
     as_root = ('user: "0:0"',)
     if facts.place is Place.KUBERNETES:
         as_root = ("securityContext: {runAsUser: 0, runAsGroup: 0}",)
-    return either(chown, Remedy("Run qSticky as root, or as the file's owner:", as_root))
+    owner = Remedy("Run qSticky as root, or as the file's owner:", as_root)
+    return *either(chown, owner), wording(facts.place).recreate_gluetun
 
 
 def _role(facts: Facts, route: str) -> tuple[str, ...]:

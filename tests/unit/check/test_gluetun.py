@@ -181,6 +181,7 @@ def test_no_forwarded_port(examine: Examine, gluetun: GluetunSimulator) -> None:
     assert found.failed == ["forwarded_port"]
     assert "VPN_PORT_FORWARDING=on" in found.copied("forwarded_port")
     assert "FORWARDED_PORT=the-port" in found.copied("forwarded_port")
+    assert found.copied("forwarded_port")[-1] == "docker compose up -d --force-recreate"
 
 
 def test_no_port_at_the_index(examine: Examine, gluetun: GluetunSimulator) -> None:
@@ -251,6 +252,7 @@ def test_a_port_file_that_is_missing(
     assert found.failed == ["port_file"]
     assert "No such file" in found["port_file"].text
     assert f"volumes: [forwarded-port:{tmp_path}:ro]" in found.copied("port_file")
+    assert found.copied("port_file")[-1] == "docker compose up -d --force-recreate"
     gluetun.ports = ()  # up to 3.40.0, Gluetun deletes it then
     assert examine(GLUETUN_PORT_FILE=file)["port_file"].verdict is Verdict.OK
     assert not file.exists()
