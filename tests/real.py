@@ -15,6 +15,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -119,6 +120,7 @@ def qbittorrent_binary() -> str:
     return require(os.environ.get("QBITTORRENT_NOX") or "qbittorrent-nox")
 
 
+@cache  # it takes half a second
 def password_hash(password: str) -> str:
     """Return a password as qBittorrent stores it: salt and PBKDF2 key, both in base64."""
     salt = os.urandom(16)
