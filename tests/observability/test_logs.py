@@ -19,12 +19,18 @@ from tests.observability import dashboard, logql, logs
 from tests.observability.dashboard import ONE
 from tests.observability.logql import Entry
 from tests.observability.logs import Contract, Line
-from tests.observability.test_shipping import ship
+from tests.observability.test_shipping import METADATA, SHIPPERS, ship
 
 
 @pytest.fixture(scope="module")
 def contract() -> Contract:
     return logs.contract()
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The log lines of a run in which every event happens."""
+    return logs.run(tmp_path_factory.mktemp("logs"))
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +89,18 @@ def test_a_library_speaks_under_its_own_name_and_in_one_line(lines: list[Line]) 
     assert others.keys() == {"urllib3.connectionpool", "py.warnings"}
     assert others["urllib3.connectionpool"]["message"] == "Retrying\nafter a reset"
     assert all(line["level"] == "warning" for line in others.values())
+
+
+@SHIPPERS
+def test_a_line_keeps_its_time_and_gets_its_level_event_and_reason(
+    printed: list[str], shipper: str
+) -> None:
+    for line in printed:
+        document = json.loads(line)
+        labels, metadata, time = ship(line, shipper)
+        assert labels == {"level": document["level"]}
+        assert metadata == {name: document[name] for name in METADATA & document.keys()}
+        assert time == document["timestamp"]
 
 
 TEXT = "2025-01-24 20:08:13,186 - qSticky - INFO - In sync on port 51218"  # LOG_FORMAT=text
