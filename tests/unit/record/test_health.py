@@ -485,7 +485,7 @@ class TestTheFile:
         health.write()
 
         def write() -> None:
-            for number in range(2000):
+            for number in range(400):
                 health.record(failing(Reason.INTERNAL, "x" * (number % 7 * 1000)), 30)
 
         writer = threading.Thread(target=write)
@@ -524,7 +524,7 @@ from tests.reports import failing
 
 path = Path(sys.argv[1])
 half_written = 0
-for _ in range(200):
+for _ in range(60):
     child = os.fork()
     if not child:
         health = Health(path, check_interval=30, request_timeout=10, clock=SystemClock())

@@ -23,7 +23,7 @@ from tests.clients import make_synchronizer
 from tests.fakes import FakeClock
 from tests.unit.conftest import Load, Script, Server
 
-unhurried = settings(deadline=None, max_examples=60)
+unhurried = settings(deadline=None, max_examples=25)
 
 # JSON as text, for it can hold what Python's own writer does not write: a name twice, numbers of
 # any length, NaN.

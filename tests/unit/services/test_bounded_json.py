@@ -45,7 +45,8 @@ def test_what_is_not_json_or_is_too_much_is_told(body: bytes) -> None:
 
 @pytest.mark.parametrize("part", [b'"', b"\\", b'\\"', b'"\\', b'"a",', b"[", b"x", b'""'])
 def test_the_time_is_linear_in_the_length(part: bytes) -> None:
-    for body in (part * (4 * 1024**2 // len(part)), b'"' + part * (4 * 1024**2 // len(part))):
+    many = part * (1024**2 // len(part))
+    for body in (many, b'"' + many):
         started = time.process_time()
         with pytest.raises(ValueError, match=r"."):
             bounded_json.parse(body)
