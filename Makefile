@@ -16,7 +16,7 @@ demo: .venv/run-time ## the daemon with both services simulated; SCENARIO=outage
 	  if [ -t 0 ]; then set -m; $$demo; else exec $$demo; fi
 
 # All but the image's.
-TESTS := pytest --ignore tests/image --numprocesses 4 --dist loadfile
+TESTS := pytest --ignore tests/image --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: .venv/development ## all tests but the image's; what needs a real part that is missing is skipped
 	@$(BIN)/python -m $(TESTS)
