@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes
 
+# What Python has compiled is kept, also where it is told not to: it is started some thousand times.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test image-test wheel-test test-newer chaos hostile page-pictures dashboard-picture soak bench bench-quick bench-compare fleet breaks coverage lint format docs lock clean
 

@@ -1,6 +1,8 @@
 """What all tests share: patience, and a report that fits on a screen."""
 
+import importlib
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +18,19 @@ settings.load_profile("patient")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Progress())
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Have each of several processes compile a share of the tests, which the others then find.
+
+    All would compile all of them at the same time, where nobody has before.
+    """
+    worker = getattr(session.config, "workerinput", None)
+    if worker:
+        modules = sorted(Path(__file__).parent.rglob("test_*.py"))
+        for path in modules[int(worker["workerid"][2:]) :: worker["workercount"]]:
+            parts = path.relative_to(session.config.rootpath).with_suffix("").parts
+            importlib.import_module(".".join(parts))
 
 
 @pytest.hookimpl(wrapper=True)
