@@ -274,6 +274,11 @@ class Line:
             # The connection itself drops it early where the answer ends with it.
             self._socket = connection.sock
 
+    def forget(self) -> None:
+        """Let go of the connection, which is over."""
+        with self._lock:
+            self._connection = self._socket = None
+
     def close(self) -> Stage:
         """End whatever the connection waits for: a trickle of bytes would feed it for ever."""
         with self._lock:
@@ -310,6 +315,14 @@ class Adapter(HTTPAdapter):
         # No IPv6 socket can be bound to it.
         self._source_address = ("0.0.0.0", 0) if ipv4_only else None
         super().__init__(pool_connections=1, pool_maxsize=1)
+
+    def close(self) -> None:
+        """Free what a connection over TLS holds, 1 MiB or more.
+
+        Its line is known to the classes below, which live on until they are next collected.
+        """
+        super().close()
+        self._line.forget()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Have pools make such connections."""

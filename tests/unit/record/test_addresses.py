@@ -1,6 +1,7 @@
 """Addresses of NOTIFY_URLS, against servers on loopback: what arrives, what bounds them."""
 
 import base64
+import gc
 import gzip
 import itertools
 import json
@@ -8,6 +9,7 @@ import logging
 import re
 import smtplib
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -299,6 +301,27 @@ def test_https_is_verified_and_a_ca_bundle_of_the_environment_counts(
     assert not only(url).send(FAILING)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates.ca))
     assert only(url).send(FAILING)
+
+
+def test_what_a_connection_over_tls_holds_is_freed_as_it_ends(
+    serve: Serve, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not when it is next collected, for which dozens of them would wait."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates.ca))
+    address = only(f"jsons://127.0.0.1:{serve(answering(OK), certificates.right).port}/{SECRET}")
+    gc.collect()
+    gc.disable()
+    try:
+        before = contexts()
+        assert takes(address)
+        assert contexts() <= before
+    finally:
+        gc.enable()
+
+
+def contexts() -> int:
+    """How many there are of what holds a CA bundle."""
+    return sum(issubclass(type(each), ssl.SSLContext) for each in gc.get_objects())
 
 
 def test_an_address_that_wants_no_verification_gets_it_without_a_warning(
