@@ -50,8 +50,8 @@ def port_conflict(port: int, web_ui_port: int | None, metrics_port: int | None) 
     if port == web_ui_port:
         return (
             f"The forwarded port {port} is that of qBittorrent's own WebUI, so it is not set: the "
-            "WebUI would be lost at the next start; give the WebUI another port (Options > Web UI > "
-            "Port, or WEBUI_PORT for its image) and set QBITTORRENT_PORT to it"
+            "WebUI would be lost at the next start; give the WebUI another port (Options > Web UI "
+            "> Port, or WEBUI_PORT for its image) and set QBITTORRENT_PORT to it"
         )
     if port == metrics_port:
         return (
