@@ -280,7 +280,8 @@ class Metrics:
             self._current_port.set(report.current_port)
         self._in_sync.set(report.in_sync)
         self._healthy.set(report.status.healthy)
-        self._gluetun_up.value = report.gluetun_up
+        if "gluetun" in self._services:  # an internal error's report says nothing of that
+            self._gluetun_up.value = report.gluetun_up
         self._qbittorrent_up.set(report.qbittorrent_up)
         for connection in ConnectionStatus:
             self._connection_status.labels(connection).set(connection is report.connection_status)

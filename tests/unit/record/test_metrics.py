@@ -227,6 +227,7 @@ def test_with_a_fixed_port_nothing_is_told_of_gluetun(registry: CollectorRegistr
         registry, check_interval=30.0, revision="abc", clock=FakeClock(), gluetun=False
     )
     metrics.record(synced(gluetun_up=None))
+    metrics.record(failing(Reason.INTERNAL, gluetun_up=False))
     told = exposed(registry)
     assert not [name for name in told if 'service="gluetun"' in name or name == "gluetun_up"]
 
