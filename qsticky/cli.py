@@ -144,7 +144,10 @@ def _notify() -> int:
         return 2
     from qsticky.record import notify
 
-    return notify.main(config.notify_urls.reveal())
+    try:
+        return notify.main(config.notify_urls.reveal())
+    except KeyboardInterrupt:  # as in `qsticky check`
+        return 130
 
 
 def _load() -> "Config | None":

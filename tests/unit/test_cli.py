@@ -282,6 +282,17 @@ def test_a_test_message_goes_to_the_addresses_that_are_configured(
     assert given == ["json://127.0.0.1:1\njson://127.0.0.1:2"]
 
 
+def test_a_test_message_can_be_interrupted_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(_: str) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(notify, "main", interrupt)
+    monkeypatch.setattr(sys, "argv", ["qsticky", "notify"])
+    assert cli.main() == 130
+
+
 def test_a_test_message_to_a_wrong_address_is_a_mistake_that_does_not_tell_it() -> None:
     ran = qsticky("notify", NOTIFY_URLS="ntfyy://hunter2")
     assert (ran.returncode, ran.stdout) == (2, "")
