@@ -5,7 +5,7 @@ from typing import Any
 
 from qsticky.errors import Reason, SyncError
 from qsticky.services.qbittorrent import ConnectionStatus
-from qsticky.sync.report import Status, SyncReport, Trigger
+from qsticky.sync.report import RestartNews, Status, SyncReport, Trigger
 
 WALL = 1_737_749_293.25  # 2025-01-24T20:08:13.250Z
 ENDED = 100.0  # the same as a moment, by a `FakeClock(START)` that stands at its beginning
@@ -69,5 +69,5 @@ KNOWN = synced(
     address_changed=True,
     gluetun_version="3.41.3",
     qbittorrent_version="5.1.0",
-    vpn_restarts=1,
+    vpn_restart=RestartNews("Restarting the VPN", Reason.NO_FORWARDED_PORT),
 )

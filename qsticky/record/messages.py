@@ -80,11 +80,10 @@ def port_changed(report: SyncReport) -> Message:
 
 
 def vpn_restarted(report: SyncReport) -> Message:
-    """Make the message that Gluetun was told to restart the VPN."""
-    reason = report.failure.reason if report.failure else None
-    facts = _facts(Occasion.VPN_RESTARTED, report, reason=reason)
-    why = f" ({_TITLES[reason]})" if reason else ""
-    sentence = f"Gluetun was told to restart the VPN{why}"
+    """Make the message that Gluetun was told to restart the VPN, which may have helped by now."""
+    assert report.vpn_restart is not None
+    facts = _facts(Occasion.VPN_RESTARTED, report, reason=report.vpn_restart.reason)
+    sentence = report.vpn_restart.sentence
     return _message(Occasion.VPN_RESTARTED, "VPN restarted", sentence, facts)
 
 

@@ -328,7 +328,8 @@ class Metrics:
             self._losses.inc()
         if report.address_changed:
             self._address_changes.inc()
-        self._vpn_restarts.inc(report.vpn_restarts)
+        if report.vpn_restart:
+            self._vpn_restarts.inc()
         for cause in report.rebinds:
             self._rebinds.labels(cause).inc()
 

@@ -42,7 +42,7 @@ class Notifier:
         """Tell what is new in a report."""
         if report.change and report.change.verified:
             self._tell(messages.port_changed(report))
-        if report.vpn_restarts:
+        if report.vpn_restart:
             self._tell(messages.vpn_restarted(report))
         if report.status is Status.FAILING:
             self._record_failure(report)

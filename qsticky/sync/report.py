@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from qsticky.errors import SyncError
+from qsticky.errors import Reason, SyncError
 from qsticky.services.qbittorrent import ConnectionStatus
 
 
@@ -75,6 +75,15 @@ class PortChange:
 
 
 @dataclass(frozen=True)
+class RestartNews:
+    """What became of a VPN restart, in a sentence, and why; `failed` if it needs somebody."""
+
+    sentence: str
+    reason: Reason
+    failed: bool = False
+
+
+@dataclass(frozen=True)
 class SyncReport:
     """The facts of one sync. Moments are monotonic seconds, durations seconds.
 
@@ -108,7 +117,7 @@ class SyncReport:
     public_address: str | None = None
     country: str | None = None
     address_changed: bool = False
-    vpn_restarts: int = 0  # how often Gluetun was told to restart the VPN since the last report
+    vpn_restart: RestartNews | None = None  # since the last report Gluetun was told to
 
     # qBittorrent
     qbittorrent_up: bool = False

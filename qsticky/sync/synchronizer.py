@@ -183,7 +183,7 @@ class Synchronizer:
         if anew:
             self._rebind.note_listening()
             self._rebind.note_visible()
-        restarted = self._vpn_restart and self._vpn_restart.new_restarts
+        restarted = self._vpn_restart and self._vpn_restart.noted
         if self._port_check and (restarted or anew or self._port.restored or self._exit.changed):
             self._port_check.port_changed(None)  # of this VPN the outside has said nothing
         signs = {
@@ -301,7 +301,7 @@ class Synchronizer:
             last_incoming=listener.incoming.last,
             reachable=self._reconciler.verdict.reachable,
             reachable_at=self._reconciler.verdict.checked_at,
-            vpn_restarts=restart.new_restarts if restart else 0,
+            vpn_restart=restart.noted if restart else None,
             rebinds=outcome.rebinds,
         )
 

@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from qsticky.clock import Clock, in_words
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services.gluetun_roles import RoleError
 from qsticky.services.vpn_control import VpnControl, VpnStatus
+from qsticky.sync.report import RestartNews
 
 _LONGEST_WAIT = 3600.0
 _LONGEST_PAUSE = 60.0
@@ -77,15 +77,6 @@ class RestartPolicy:
         self.forwarding = Forwarding.UNKNOWN
 
 
-@dataclass(frozen=True)
-class RestartNews:
-    """What happened, as a sentence, and by which reason; `failed` where it needs somebody."""
-
-    sentence: str
-    reason: Reason
-    failed: bool = False
-
-
 class VpnRestart:
     """Restarts the VPN on a thread of its own: `stopped`, then `running` until Gluetun took it.
 
@@ -112,7 +103,9 @@ class VpnRestart:
         self._permission_known = False
         self._restarting = False
         self._to_start = False  # `stopped` may have left, and `running` was not answered yet
-        self._restarts = self._told_restarts = self._new_restarts = 0
+        self._restarts = 0
+        self._begun: RestartNews | None = None
+        self._noted: RestartNews | None = None
 
     @property
     def restarts(self) -> int:
@@ -125,9 +118,9 @@ class VpnRestart:
         return self._restarting
 
     @property
-    def new_restarts(self) -> int:
-        """How often since the sync before the last one, which is when it was noted before."""
-        return self._new_restarts
+    def noted(self) -> RestartNews | None:
+        """That Gluetun was told to, where that was new when a sync last noted what it learnt."""
+        return self._noted
 
     def due_in(self) -> float | None:
         """Seconds until a restart is due; None while none is, or one is under way."""
@@ -138,8 +131,7 @@ class VpnRestart:
         """Take note of what a sync learnt; a restart that is due begins now."""
         now = self._clock.monotonic()
         with self._lock:
-            self._new_restarts = self._restarts - self._told_restarts
-            self._told_restarts = self._restarts
+            self._noted, self._begun = self._begun, None
             self._policy.note(forwarding, now)
             self._restarting = self._restarting or self._policy.due_in(now) == 0
             known = self._permission_known or forwarding is Forwarding.UNKNOWN
@@ -212,13 +204,14 @@ class VpnRestart:
         if not stopped:
             self._to_start = False
             return
+        found = " (it was stopped)" if outcome == "already stopped" else ""
+        why, belongs_to = _FAILS[reason]
+        news = RestartNews(f"Restarting the VPN{found}: {why} for {in_words(lasts)}", belongs_to)
         with self._lock:
             self._restarts += 1
             self._policy.note_restart(reason)
-        found = " (it was stopped)" if outcome == "already stopped" else ""
-        why, belongs_to = _FAILS[reason]
-        sentence = f"Restarting the VPN{found}: {why} for {in_words(lasts)}"
-        self._tell(RestartNews(sentence, belongs_to))
+            self._begun = news
+        self._tell(news)
         self._start_vpn(belongs_to, unanswered=0 if outcome else 1)
 
     def _start_vpn(self, reason: Reason, unanswered: int) -> None:

@@ -8,7 +8,7 @@ from qsticky.errors import Reason
 from qsticky.record import messages
 from qsticky.record.messages import Occasion
 from qsticky.record.notify import Notifier
-from qsticky.sync.report import PortChange
+from qsticky.sync.report import PortChange, RestartNews
 from tests.reports import failing, synced, waiting
 from tests.unit.record.inbox import Inbox, Post
 
@@ -205,7 +205,8 @@ def test_while_it_flaps_the_newest_state_arrives() -> None:
 
 
 CHANGED = synced(change=PortChange(50001, 51218, verified=True))
-RESTARTED = failing(Reason.NO_FORWARDED_PORT, vpn_restarts=1)
+NEWS = RestartNews("Restarting the VPN: why", Reason.PORT_CLOSED)
+RESTARTED = failing(Reason.PORT_CLOSED, vpn_restart=NEWS)
 
 
 def test_only_what_notify_on_names_is_told() -> None:
@@ -257,6 +258,12 @@ def test_the_facts_of_a_failure_are_its_reason_and_its_begin() -> None:
     facts = messages.failing(failing(Reason.NOT_LISTENING), began=0.5).facts
     assert (facts["reason"], facts["since"]) == ("not_listening", "1970-01-01T00:00:00Z")
     assert facts["port"] is None
+
+
+def test_a_restart_is_told_as_it_is_logged_also_where_it_has_helped() -> None:
+    message = messages.vpn_restarted(synced(vpn_restart=NEWS))
+    assert message.body == "Restarting the VPN: why"
+    assert (message.facts["reason"], message.facts["status"]) == ("port_closed", "synced")
 
 
 def test_occasions_are_those_of_notify_on_and_the_test() -> None:

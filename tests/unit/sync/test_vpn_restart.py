@@ -14,7 +14,8 @@ from qsticky.services.gluetun import gluetun_service
 from qsticky.services.gluetun_roles import Credential, Sent
 from qsticky.services.http import HttpClient, unobserved
 from qsticky.services.vpn_control import IN_A_ROLE, VpnControl
-from qsticky.sync.vpn_restart import Forwarding, RestartNews, RestartPolicy, VpnRestart
+from qsticky.sync.report import RestartNews
+from qsticky.sync.vpn_restart import Forwarding, RestartPolicy, VpnRestart
 from tests.fakes import FakeClock
 from tests.real import wait_until
 from tests.unit.conftest import LONG
@@ -179,6 +180,17 @@ def test_the_vpn_is_stopped_and_started_again(begin: Begin, release: GluetunRele
         "Gluetun started the VPN again after 0 s (running)",
     ]
     assert not any(news.failed for news in scene.news)
+
+
+def test_a_restart_is_for_the_next_report_alone(begin: Begin) -> None:
+    scene = begin()
+    scene.pass_time()
+    assert scene.restart.noted is None
+    scene.wait_until_over()
+    scene.restart.note(PRESENT)
+    assert scene.restart.noted == scene.news[0]
+    scene.restart.note(PRESENT)
+    assert scene.restart.noted is None
 
 
 def test_a_closed_port_is_told_as_the_reason(begin: Begin) -> None:
