@@ -40,9 +40,9 @@ def services(urls: str) -> "tuple[tuple[str, NotifyBase], ...]":
     try:
         import apprise  # noqa: F401 - here it is only looked for
     except ImportError:
-        remedy = "pip install '.[notify]', or pipx install --force '.[notify]'"
         raise Mistake(
-            f"needs Apprise, which is not installed: in qSticky's checkout, {remedy}"
+            "needs Apprise, which is not installed: where qSticky is, pip install "
+            "'qsticky[notify]' adds it (by pipx: pipx runpip qsticky install 'qsticky[notify]')"
         ) from None
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it would tell of addresses
     asset = _asset()

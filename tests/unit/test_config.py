@@ -740,8 +740,8 @@ def test_without_apprise_addresses_are_a_mistake_that_names_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     assert mistakes(load, NOTIFY_URLS="json://127.0.0.1") == [
-        "NOTIFY_URLS needs Apprise, which is not installed: in qSticky's checkout, "
-        "pip install '.[notify]', or pipx install --force '.[notify]'"
+        "NOTIFY_URLS needs Apprise, which is not installed: where qSticky is, pip install "
+        "'qsticky[notify]' adds it (by pipx: pipx runpip qsticky install 'qsticky[notify]')"
     ]
 
 
