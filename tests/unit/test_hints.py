@@ -151,7 +151,7 @@ def test_quotes_around_a_secret_and_blanks_are_told_and_it_is_taken_as_it_is(
 
 
 @pytest.mark.parametrize(
-    "secret", ['"', "it's", '"a', "a b", "a#b", "#a", "$ecret", "$", "pässword"]
+    "secret", ['"', "it's", '"a', "a b", "a#b", "#a", "$word", "$", "pässword"]
 )
 def test_other_secrets_are_not_odd(load: Load, secret: str) -> None:
     assert hints.advice(load(QBITTORRENT_PASS=secret, **KEY)) == []
