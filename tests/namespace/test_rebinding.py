@@ -22,7 +22,7 @@ from tests.real import free_port, wait_until
 
 pytestmark = every_real_one
 
-RESTARTS = 10
+RESTARTS = 4  # of each kind, half of them while Gluetun names no port
 REPAIRED_WITHIN = 5.0  # seconds from the interface's return, while syncs are paced to one a second
 BY_ITSELF = 0.5  # qBittorrent opens its sockets within 20 ms or never; qSticky waits for a second
 HIDDEN = "absent0"  # the name of no interface
