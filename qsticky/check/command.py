@@ -37,8 +37,10 @@ def main(as_json: bool, environ: Mapping[str, str]) -> int:
         return _check(as_json, environ)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # nobody reads on, as with `| head`
+    except OSError as error:  # nobody reads on, as with `| head`, or the disk is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"qsticky: the findings can't be written ({error.strerror})", file=sys.stderr)
         return 1
 
 
@@ -74,7 +76,7 @@ def _show(found: Iterable[Finding], as_json: bool, environ: Mapping[str, str]) -
     if not as_json:
         return findings.write(found, sys.stdout, environ)
     found = list(found)
-    print(json.dumps(findings.document(found), indent=2))
+    print(json.dumps(findings.document(found), indent=2), flush=True)
     return found
 
 

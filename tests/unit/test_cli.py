@@ -264,6 +264,22 @@ def test_a_check_can_be_interrupted_and_its_exit_code_is_kept(
     assert (given, blocked) == ([as_json], [])
 
 
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_findings_for_which_there_is_no_space_are_told(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "qsticky", "check", *arguments],
+            env={**os.environ, "CHECK_INTERVAL": "x"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+    told = "qsticky: the findings can't be written (No space left on device)\n"
+    assert (ended.returncode, ended.stderr) == (1, told)
+
+
 @pytest.mark.parametrize("code", [0, 1, 2])
 def test_a_test_message_goes_to_the_addresses_that_are_configured(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
