@@ -577,13 +577,13 @@ def test_a_connection_that_comes_too_late_is_closed_unused(
 ) -> None:
     received: list[bytes] = []
     server = serve(lambda connection: received.append(connection.recv(65536)))
-    answered, resolve = threading.Event(), socket.getaddrinfo
+    answered, connect = threading.Event(), socket.socket.connect
 
-    def slow(host: str, port: int, *_: object, **__: object) -> object:
+    def slow(connecting: socket.socket, address: tuple[str, int]) -> None:
         answered.wait(LONG)
-        return resolve(host, port, type=socket.SOCK_STREAM)
+        connect(connecting, address)
 
-    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(socket.socket, "connect", slow)
     with deadline():
         failure(client(server, SHORT))
         answered.set()
