@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qsticky.clock import Clock
 from qsticky.errors import Reason, SyncError
@@ -47,9 +47,9 @@ class Listener:
     """Remembers the last look at the sockets, and what qBittorrent logged of opening them.
 
     `look`, `read_log`, `before_opening` and `after_opening` ask and remember; `assess` answers from
-    what is remembered. `webui_port` is where the WebUI's socket is looked for; `always_read` is for
-    an API key, with which no lost session tells of a restart. Methods that ask qBittorrent raise
-    `SyncError`.
+    what is remembered. `webui_port` is where the WebUI's socket is looked for. `always_read` is for
+    an API key, with which no lost session tells of a restart, and for a fixed port, with which
+    Gluetun tells nothing of the VPN's outages. Methods that ask qBittorrent raise `SyncError`.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Listener:
         self._sockets: PortSockets | None = None
         self._circumstances: _Circumstances | None = None
         self._moved = False
+        self._own: frozenset[int] | None = None  # the inodes of sockets whose opening was logged
         self._network = Network(vpn.name)
         self._owner: int | None = None  # the WebUI socket's
         self._answer: bool | None = None
@@ -118,18 +119,22 @@ class Listener:
     def read_log(self, port: int, preferences: Preferences) -> None:
         """Read qBittorrent's log anew if the sockets may be others than when it was read last."""
         self._moved = False
-        settled = self._vpn.visible or not self._always_read
-        if settled and self._now(preferences) == self._circumstances:
+        unheard = self._log.mark is not None and self._heard(preferences) is None
+        always = self._always_read and not self._vpn.visible
+        if self._now(preferences) == self._circumstances and not (unheard or always):
             return
         self._learn_network(preferences)
         before, now = self._circumstances, self._now(preferences)
-        if before and (before.binding, before.interface) != (now.binding, now.interface):
+        if before and replace(before, process=now.process) != now:
             self._log.age()
             self._moved = not self._vpn.visible
         self._log.take(self._qbittorrent.listen_log(port, self._log.mark))
         if before is None and not self._vpn.visible:
             self._log.age()  # of before this process began, and nothing shows what was since
         self._circumstances = now
+        logged = self._log.mark is None or self._heard(preferences)
+        if self._sockets and (logged or self._own is None):
+            self._own = now.inodes
 
     def before_opening(self, port: int, preferences: Preferences) -> None:
         """Note where the log ends, so that what is logged of the opening is told from the rest."""
@@ -147,6 +152,7 @@ class Listener:
                 break
         self.look(port, preferences)
         self._circumstances = self._now(preferences)
+        self._own = self._circumstances.inodes if self._sockets else self._own
 
     def note_away(self) -> None:
         """Note evidence that the VPN was away: what opened before may be closed since."""
@@ -168,7 +174,9 @@ class Listener:
             return Listening(False, ListeningBy.KERNEL, problem, curable=True)
         if seen:
             return Listening(True, ListeningBy.KERNEL)
-        return Listening(True, ListeningBy.QBITTORRENT) if heard else Listening()
+        if heard:
+            return Listening(True, ListeningBy.QBITTORRENT)
+        return Listening(curable=any(self._strange(one) for one in self._listeners))
 
     def warning(self, preferences: Preferences) -> str | None:
         """Tell what keeps no TCP peer out, and is worth a sentence all the same."""
@@ -212,7 +220,20 @@ class Listener:
     def _certain(self, socket: ListeningSocket) -> bool:
         bound_elsewhere = socket.interface_index is None  # /proc doesn't tell
         other_owner = self._owner is not None and socket.uid != self._owner
-        return not (socket.address.is_unspecified or bound_elsewhere or other_owner)
+        return not (
+            socket.address.is_unspecified or bound_elsewhere or other_owner or self._strange(socket)
+        )
+
+    def _strange(self, socket: ListeningSocket) -> bool:
+        """Whether qBittorrent logged nothing of opening it: another program may have been faster.
+
+        Of a VPN's restart it may not even try to open its own anew (5.1.0 and 5.3.0).
+        """
+        return self._own is not None and socket.inode not in self._own
+
+    @property
+    def _listeners(self) -> tuple[ListeningSocket, ...]:
+        return self._sockets.listeners if self._sockets else ()
 
     def _present_network(self) -> Network:
         """The network as it is known now: the kernel's interface, else what qBittorrent told."""
@@ -246,10 +267,9 @@ class Listener:
 
     def _now(self, preferences: Preferences) -> _Circumstances:
         interface = self._vpn.visible
-        listeners = self._sockets.listeners if self._sockets else ()
         return _Circumstances(
             process=self._qbittorrent.sockets_may_differ,
             binding=(preferences.interface, preferences.interface_address),
             interface=(interface and interface.index, *self._present_network().vpn_addresses),
-            inodes=frozenset(socket.inode for socket in listeners),
+            inodes=frozenset(socket.inode for socket in self._listeners),
         )

@@ -89,12 +89,13 @@ class Reconciler:
             self._open(preferences, port)
             self._rebind.note_change(self._clock.monotonic())
         listening = self._listener.assess(port, preferences)
-        if listening.by is ListeningBy.KERNEL and not listening.listening:
-            # It comes back by itself within 20 ms, or not at all.
+        if listening.curable and listening.by is not ListeningBy.QBITTORRENT:
+            # It comes back, and is logged, by itself within 40 ms, or not at all.
             if self._clock.wait(self._stopping, _SECOND_LOOK):
                 return Outcome(Status.SYNCED)
             self._vpn.look()
             self._listener.look(port, preferences)
+            self._listener.read_log(port, preferences)
             listening = self._listener.assess(port, preferences)
         if self._vpn.lost:
             return Outcome(Status.FAILING, self._outage(), Listening(False, ListeningBy.KERNEL))

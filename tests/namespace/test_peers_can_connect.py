@@ -18,7 +18,7 @@ from qsticky.sync.report import ListeningBy, Status, SyncReport, Trigger
 from qsticky.sync.synchronizer import Synchronizer
 from tests.contract.targets import Target, every_real_one
 from tests.namespace.netns import Namespace
-from tests.namespace.scene import BOUND, LeapingClock, PeerScene, Scene
+from tests.namespace.scene import ADDRESS, BOUND, LeapingClock, PeerScene, Scene
 from tests.real import wait_until
 
 pytestmark = every_real_one
@@ -118,6 +118,31 @@ def test_a_port_that_another_program_took_is_never_green(
     report = sync(synchronizer, clock)  # it is free again, and rebinding helps
     assert (report.status, report.listening) == (Status.SYNCED, True)
     assert scene.takes_a_peer()
+
+
+def test_a_port_that_another_program_took_while_the_vpn_restarted_is_never_green(
+    scene: Scene, target: Target, clock: LeapingClock
+) -> None:
+    """QBittorrent 5 closes its socket with the interface, and logs nothing of it."""
+    synchronizer = scene.synchronizer(clock)
+    assert sync(synchronizer, clock).listening is True
+    scene.namespace.run(["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind"])
+    scene.vpn.down()
+    if target.version < (5, 0):  # keeps it, so that nobody can take the port
+        with pytest.raises(OSError, match="in use"), scene.taken():
+            pass
+        return
+    wait_until(lambda: not _on_the_vpn(scene), BOUND, "qBittorrent to close its socket")
+    with scene.taken():
+        scene.vpn.up()
+        shut_out(sync(synchronizer, clock), ListeningBy.QBITTORRENT)
+    report = sync(synchronizer, clock)
+    assert (report.status, report.listening) == (Status.SYNCED, True)
+    assert scene.takes_a_peer()
+
+
+def _on_the_vpn(scene: Scene) -> bool:
+    return any(str(each.address) == ADDRESS for each in netlink.listeners(scene.port))
 
 
 @pytest.mark.parametrize("interface", ["tun0", HIDDEN])

@@ -521,8 +521,14 @@ def test_a_socket_that_is_back_at_the_second_look_is_left_alone(
 ) -> None:
     bench.kernel.tun0 = TUN0
     back = Listener(ADDRESS, PORT, TUN0.index)
-    looks = iter([[], [], [back]])  # the one in between is for the WebUI's
+    looks = iter([[], [], [back], []])  # every second one is for the WebUI's
     monkeypatch.setattr(bench.kernel, "own", lambda _: next(looks))
+
+    def wait(*_: object) -> bool:
+        qbittorrent.add_log(f'IP: "{ADDRESS}". Port: "TCP/{PORT}"', 2)
+        return False
+
+    monkeypatch.setattr(bench.clock, "wait", wait)
     report = bench.sync()
     assert (report.status, report.rebinds, report.listening) == (Status.SYNCED, (), True)
     assert not qbittorrent.history
@@ -1138,6 +1144,25 @@ def test_another_programs_socket_on_the_vpns_address_is_no_yes(
     report = bench.sync()
     failed(report, Reason.NOT_LISTENING)
     assert (report.listening, report.listening_by) == (False, ListeningBy.QBITTORRENT)
+
+
+def test_a_socket_of_whose_opening_nothing_was_logged_is_no_yes(
+    bench: Bench, qbittorrent: QBittorrentSimulator
+) -> None:
+    """As where another program was faster after a restart of the VPN."""
+    bench.kernel.tun0 = TUN0
+    bench.settle()
+    bench.kernel.restart_vpn()
+    bench.kernel.listeners = [Listener(ADDRESS, PORT, 0, inode=5)]
+    qbittorrent.busy[PORT] = [str(ADDRESS)]
+    report = bench.sync()
+    failed(report, Reason.NOT_LISTENING)
+    assert (report.listening, report.listening_by) == (False, ListeningBy.QBITTORRENT)
+    assert report.rebinds == (RebindCause.NOT_LISTENING,)
+    qbittorrent.busy.clear()
+    bench.kernel.listeners = []
+    assert bench.sync(after=60).listening
+    assert not bench.causes(after=60)
 
 
 def test_peers_that_come_in_are_counted(bench: Bench) -> None:
