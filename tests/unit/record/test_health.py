@@ -483,14 +483,16 @@ class TestTheFile:
     def test_a_reader_never_sees_half_a_document(self, path: Path) -> None:
         health = made(path, SystemClock())
         health.write()
+        seen: set[int] = set()
 
         def write() -> None:
-            for number in range(400):
+            for number in range(20_000):
                 health.record(failing(Reason.INTERNAL, "x" * (number % 7 * 1000)), 30)
+                if number > 400 and len(seen) > 3:
+                    return
 
         writer = threading.Thread(target=write)
         writer.start()
-        seen = set()
         try:
             while writer.is_alive():
                 seen.add(len(read(path)["last_error"] or ""))
@@ -524,7 +526,9 @@ from tests.reports import failing
 
 path = Path(sys.argv[1])
 half_written = 0
-for _ in range(60):
+for number in range(1000):
+    if number > 60 and half_written:
+        break
     child = os.fork()
     if not child:
         health = Health(path, check_interval=30, request_timeout=10, clock=SystemClock())
