@@ -446,7 +446,7 @@ def test_stopped_between_the_two_it_sends_running(begin: Begin) -> None:
     wait_until(lambda: scene.gluetun.vpn == "stopping", LONG, "the VPN to be stopping")
     began = time.monotonic()
     scene.restart.stop()
-    assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began < 2
     scene.gluetun.held = None
     wait_until(lambda: scene.gluetun.vpn == "running", LONG, "the VPN to run again")
 
