@@ -24,7 +24,7 @@ class Facts:
     Gluetun's the `ports` (None where they can't be had), the `forwarded_port` among them, what
     its role `permits` and the `public_address`; by qBittorrent's the client that is let in, until
     the check ends, its `preferences`, its `transfer` info and whether the forwarded port is
-    `another_server_s`. `vpn` is looked at anew by each.
+    `another_server_s`. `vpn` is observed anew by each.
     """
 
     config: Config
@@ -45,14 +45,16 @@ class Facts:
     vpn: VpnInterface = field(init=False)
 
     def __post_init__(self) -> None:
-        """Have a VPN interface to look at."""
+        """Have a VPN interface to observe."""
         beside = is_loopback(self.config.qbittorrent_host)
         self.vpn = VpnInterface(self.config.vpn_interface, beside=beside, kernel=self.kernel)
 
-    def look_twice(self, pause: float, look: Callable[[], _T], wrong: Callable[[_T], bool]) -> _T:
+    def observe_twice(
+        self, pause: float, observe: Callable[[], _T], wrong: Callable[[_T], bool]
+    ) -> _T:
         """Look, and where it is wrong once more, `pause` seconds later: it may be for a moment."""
-        seen = look()
+        seen = observe()
         if wrong(seen):
             self.clock.wait(threading.Event(), pause)
-            seen = look()
+            seen = observe()
         return seen

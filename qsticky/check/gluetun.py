@@ -39,7 +39,7 @@ def control_server(facts: Facts) -> Iterator[Finding]:
         yield SECTION.failed("route", str(error), *gluetun_remedies.permit_the_port(facts, error))
     except ServiceError as error:
         away = remedies.address(
-            facts, "gluetun", 8000, gone=error.absent, recreated=_is_recreated(facts)
+            facts, "gluetun", 8000, absent=error.absent, recreated=_is_recreated(facts)
         )
         elsewhere = error.absent or error.reason is Reason.GLUETUN_INVALID_RESPONSE
         elsewhere = elsewhere or config.gluetun_port != 8000  # which another service may have
@@ -151,14 +151,14 @@ def _public_ip(facts: Facts, gluetun: Gluetun) -> Finding:
 
 
 def _interface_is_here(facts: Facts) -> bool:
-    facts.vpn.look()
+    facts.vpn.observe()
     found = facts.vpn.found
     return bool(found and found.usable and is_loopback(facts.config.qbittorrent_host))
 
 
 def _is_recreated(facts: Facts) -> bool:
     """Whether Gluetun's container may have been recreated: this one keeps the dead network."""
-    facts.vpn.look()
+    facts.vpn.observe()
     absent = facts.vpn.presence is Presence.ABSENT
     return absent and is_loopback(facts.config.gluetun_host)
 

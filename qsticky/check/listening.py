@@ -26,7 +26,7 @@ _SECOND_LOOK = 1.0  # a socket comes back by itself within 20 ms, or not at all
 def interface(facts: Facts) -> Iterator[Finding]:
     """See whether the VPN's interface is here, and in qBittorrent's network too."""
     check, name, vpn = "interface", facts.config.vpn_interface, facts.vpn
-    vpn.look()
+    vpn.observe()
     if not is_loopback(facts.config.qbittorrent_host):
         elsewhere = "qBittorrent is not at a loopback address, so that its sockets can't be seen"
         yield SECTION.skipped(check, elsewhere)
@@ -143,15 +143,15 @@ def _listener(facts: Facts, qbittorrent: QBittorrent) -> Listener:
 def _assessed(facts: Facts, listener: Listener, preferences: Preferences) -> Listening:
     port = preferences.listen_port
 
-    def look() -> Listening:
-        facts.vpn.look()
-        listener.look(port, preferences)
+    def observed() -> Listening:
+        facts.vpn.observe()
+        listener.observe(port, preferences)
         return listener.assess(port, preferences)
 
     listener.read_log(port, preferences)
-    return facts.look_twice(
+    return facts.observe_twice(
         _SECOND_LOOK,
-        look,
+        observed,
         lambda found: found.by is ListeningBy.KERNEL and found.listening is False,
     )
 
@@ -159,7 +159,7 @@ def _assessed(facts: Facts, listener: Listener, preferences: Preferences) -> Lis
 def _socket(facts: Facts, found: Listening, port: int) -> Finding:
     check, name = "socket", facts.config.vpn_interface
     if found.listening is False:
-        return SECTION.failed(check, found.problem or "", *remedies.reopen(facts))
+        return SECTION.failed(check, found.problem or "", *remedies.rebind(facts))
     if found.by is ListeningBy.KERNEL:
         return SECTION.ok(check, f"A socket of qBittorrent's listens on it with port {port}")
     if found.by is ListeningBy.QBITTORRENT:

@@ -30,11 +30,11 @@ def either(first: Remedy, *others: Remedy) -> tuple[Remedy, ...]:
 
 
 def address(
-    facts: Facts, service: str, port: int, *, gone: bool = True, recreated: bool = False
+    facts: Facts, service: str, port: int, *, absent: bool = True, recreated: bool = False
 ) -> tuple[Remedy, ...]:
     """Find a service that is not at its address; `port` is the usual one.
 
-    `gone` tells that nobody is there, and `recreated` that this network may be a dead one.
+    `absent` tells that nobody is there, and `recreated` that this network may be a dead one.
     """
     config, place, name = facts.config, facts.place, service.upper()
     words = wording(place)
@@ -45,15 +45,15 @@ def address(
     if words.elsewhere:
         usual |= [words.elsewhere]
     is_known = service == "qbittorrent" or place is not Place.MACHINE
-    ways = [words.runs] if gone and is_known else []
-    if gone and place in _WITH_COMPOSE and is_loopback(configured[0]) and facts.ports is None:
+    ways = [words.runs] if absent and is_known else []
+    if absent and place in _WITH_COMPOSE and is_loopback(configured[0]) and facts.ports is None:
         ways.append(_SHARE_THE_NETWORK)
     ways += [
         for_qsticky(facts, f"{name}_HOST={host}", f"{name}_PORT={port}", why=f"{where}. ")
         for host, where in usual.items()
         if (host, port) != configured
     ]
-    if gone and recreated and place in _WITH_COMPOSE:
+    if absent and recreated and place in _WITH_COMPOSE:
         why = (
             "If it runs: its container was perhaps recreated, and this one kept the dead network. "
             "Recreate all that share it:"
@@ -209,7 +209,7 @@ NO_UPNP = in_qbittorrent(
 )
 
 
-def reopen(facts: Facts) -> tuple[Remedy, ...]:
+def rebind(facts: Facts) -> tuple[Remedy, ...]:
     """Have the socket opened anew."""
     return wording(facts.place).restart_qbittorrent, bind(facts.config.vpn_interface)
 

@@ -126,7 +126,7 @@ def _listen_port(facts: Facts, preferences: Preferences) -> Finding:
 
 def _metrics_port(facts: Facts) -> int | None:
     """Return METRICS_PORT, where it is served on the VPN's address too."""
-    facts.vpn.look()
+    facts.vpn.observe()
     found, address = facts.vpn.found, facts.config.metrics_address
     on_all = address in ("0.0.0.0", "::")
     covers = found and (on_all or address in map(str, found.addresses))
@@ -135,7 +135,7 @@ def _metrics_port(facts: Facts) -> int | None:
 
 def _connection(facts: Facts, qbittorrent: QBittorrent) -> Finding:
     # 4.6.7 and later say `disconnected` for up to 1.5 s without cause.
-    facts.transfer = facts.look_twice(
+    facts.transfer = facts.observe_twice(
         DISCONNECTED_FOR,
         qbittorrent.transfer_info,
         lambda told: told.connection_status is ConnectionStatus.DISCONNECTED,
@@ -143,7 +143,7 @@ def _connection(facts: Facts, qbittorrent: QBittorrent) -> Finding:
     check, status = "connection", facts.transfer.connection_status
     if status is ConnectionStatus.DISCONNECTED:
         nothing = "It says disconnected: it has no socket at all"
-        return SECTION.failed(check, nothing, *remedies.reopen(facts))
+        return SECTION.failed(check, nothing, *remedies.rebind(facts))
     if status is ConnectionStatus.CONNECTED:
         once = "It says connected: a peer came in at least once since its sockets were opened"
         return SECTION.ok(check, once)

@@ -9,9 +9,9 @@ from qsticky.services.qbittorrent import Address
 
 @dataclass(frozen=True)
 class Incoming:
-    """What the last look showed: how many are `established`, None where nothing can be seen.
+    """What the last observation showed: how many are `established`, None where nothing can be seen.
 
-    `last` is the moment (monotonic seconds) at which one was seen that was not there at the look
+    `last` is the moment (monotonic seconds) at which one was seen that was not there at the one
     before, kept once known. One is proof that peers can connect; none proves nothing: there may be
     no torrents, or only uTP.
     """
@@ -23,7 +23,10 @@ class Incoming:
     def after(
         self, connections: Iterable[Connection], own: Collection[Address], now: float
     ) -> "Incoming":
-        """Return what is known after a look; `own` are the VPN's addresses, where peers come in."""
+        """Return what is known after an observation.
+
+        `own` are the VPN's addresses, where peers come in.
+        """
         found = [
             connection
             for connection in connections
@@ -37,5 +40,5 @@ class Incoming:
         return Incoming(established, now if new else self.last, peers)
 
     def unseen(self) -> "Incoming":
-        """Return what is known where there is nothing to look at now."""
+        """Return what is known where nothing can be observed now."""
         return replace(self, established=None, peers=None)

@@ -44,11 +44,11 @@ class _Circumstances:
 
 
 class Listener:
-    """Remembers the last look at the sockets, and what qBittorrent logged of opening them.
+    """Remembers the last observation of the sockets, and what qBittorrent logged of opening them.
 
-    `look`, `read_log`, `before_opening` and `after_opening` ask and remember; `assess` answers from
-    what is remembered. `webui_port` is where the WebUI's socket is looked for. `always_read` is for
-    an API key, with which no lost session tells of a restart, and for a fixed port, with which
+    `observe`, `read_log`, `before_opening` and `after_opening` ask and remember; `assess` answers
+    from that. `webui_port` is where the WebUI's socket is looked for. `always_read` is for an API
+    key, with which no lost session tells of a restart, and for a fixed port, with which
     Gluetun tells nothing of the VPN's outages. Methods that ask qBittorrent raise `SyncError`.
     """
 
@@ -102,7 +102,7 @@ class Listener:
         if listening is not self._answer or self._since is None:
             self._answer, self._since = listening, self._clock.monotonic()
 
-    def look(self, port: int, preferences: Preferences | None) -> None:
+    def observe(self, port: int, preferences: Preferences | None) -> None:
         """Look at the sockets of the port, where they can be seen.
 
         Where only uTP is spoken, qBittorrent takes TCP connections, and resets them.
@@ -143,14 +143,14 @@ class Listener:
         self._learn_network(preferences)
 
     def after_opening(self, port: int, preferences: Preferences) -> None:
-        """Read what was logged since, which takes 4 to 39 ms to come, and look at the sockets."""
+        """Read what was logged since, which takes 4 to 39 ms to come, and observe the sockets."""
         deadline = self._clock.monotonic() + _HEAR_FOR
         while True:
             late = self._clock.monotonic() >= deadline
             self._log.take(self._qbittorrent.listen_log(port, self._log.mark))
             if self._spoke(preferences) or late or self._clock.wait(self._stopping, _HEAR_EVERY):
                 break
-        self.look(port, preferences)
+        self.observe(port, preferences)
         self._circumstances = self._now(preferences)
         self._own = self._circumstances.inodes if self._sockets else self._own
 

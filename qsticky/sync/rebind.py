@@ -67,7 +67,7 @@ class RebindPolicy:
         return Verdict(cause=cause) if when <= now else Verdict(wait=when - now)
 
     def disconnected(self, now: float) -> bool:
-        """Whether qBittorrent has said so at two looks: 4.6.7 and later do once without cause."""
+        """Whether qBittorrent has said so at two syncs: 4.6.7 and later do once without cause."""
         since = self._disconnected_since
         return since is not None and now - since >= DISCONNECTED_FOR
 

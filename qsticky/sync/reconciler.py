@@ -1,4 +1,4 @@
-"""Brings qBittorrent to listen on the forwarded port: sets it, looks, and rebinds where due."""
+"""Brings qBittorrent to listen on the forwarded port: sets it, observes, and rebinds where due."""
 
 import threading
 from dataclasses import dataclass, replace
@@ -93,8 +93,8 @@ class Reconciler:
             # It comes back, and is logged, by itself within 40 ms, or not at all.
             if self._clock.wait(self._stopping, _SECOND_LOOK):
                 return Outcome(Status.SYNCED)
-            self._vpn.look()
-            self._listener.look(port, preferences)
+            self._vpn.observe()
+            self._listener.observe(port, preferences)
             self._listener.read_log(port, preferences)
             listening = self._listener.assess(port, preferences)
         if self._vpn.lost:

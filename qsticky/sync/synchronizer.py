@@ -86,7 +86,7 @@ class Synchronizer:
             clock=clock,
             stopping=stopping,
         )
-        self._vpn.look()
+        self._vpn.observe()
 
     def sync(self, triggers: Sequence[Trigger], rebind: bool = False) -> SyncReport:
         """Run one sync; whatever goes wrong is in the report.
@@ -102,7 +102,7 @@ class Synchronizer:
         if self._vpn_restart:
             self._vpn_restart.note(self._forwarding())
         asked = self._ask_qbittorrent()
-        self._listener.look(self._listening_port.found or 0, asked.preferences)
+        self._listener.observe(self._listening_port.found or 0, asked.preferences)
         self._ask_for_address()
         self._note_evidence(triggers)
         outcome = self._reconcile(asked)
@@ -135,11 +135,11 @@ class Synchronizer:
         return Forwarding.OPEN if verdict.reachable else Forwarding.PRESENT
 
     def _ask_qbittorrent(self) -> _Asked:
-        """Ask for what every sync needs, and look at the VPN's interface.
+        """Ask for what every sync needs, and observe the VPN's interface.
 
         Also when Gluetun failed: what is wrong with each is worth knowing.
         """
-        self._vpn.look()
+        self._vpn.observe()
         try:
             preferences = self._qbittorrent.preferences()
             transfer = self._qbittorrent.transfer_info()

@@ -47,17 +47,17 @@ class VpnInterface:
 
     @property
     def presence(self) -> Presence:
-        """Whether an interface of that name was there at the last look, whoever's it is."""
+        """Whether an interface of that name was there at the last observation, whoever's it is."""
         return self._presence
 
     @property
     def found(self) -> Interface | None:
-        """The interface of that name at the last look, whoever's it is."""
+        """The interface of that name at the last observation, whoever's it is."""
         return self._found
 
     @property
     def changed(self) -> bool:
-        """Whether it is another one than at the look before, or has other addresses."""
+        """Whether it is another one than at the observation before, or has other addresses."""
         return self._found != self._before
 
     @property
@@ -68,7 +68,7 @@ class VpnInterface:
 
     @property
     def was_visible(self) -> bool:
-        """Whether it was visible at this look or an earlier one."""
+        """Whether it was visible at this observation or an earlier one."""
         return self._was_visible
 
     @property
@@ -77,7 +77,7 @@ class VpnInterface:
         usable = self._found is not None and self._found.usable
         return self._was_visible and not usable and self._presence is not Presence.UNKNOWN
 
-    def look(self) -> None:
+    def observe(self) -> None:
         """Ask the kernel anew."""
         self._before = self._found
         try:

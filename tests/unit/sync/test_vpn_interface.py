@@ -46,15 +46,15 @@ def qbittorrent() -> QBittorrent:
     return QBittorrent()
 
 
-def look(vpn: VpnInterface, qbittorrent: QBittorrent, process: int = 1) -> None:
-    vpn.look()
+def observe(vpn: VpnInterface, qbittorrent: QBittorrent, process: int = 1) -> None:
+    vpn.observe()
     vpn.compare(qbittorrent, process)
 
 
 def test_it_is_visible_where_qbittorrent_has_its_address_too(
     vpn: VpnInterface, qbittorrent: QBittorrent
 ) -> None:
-    vpn.look()
+    vpn.observe()
     assert vpn.visible is None  # not before it is known
     vpn.compare(qbittorrent, 1)
     assert vpn.visible == TUN0
@@ -67,7 +67,7 @@ def test_a_tunnel_of_the_hosts_own_is_not_qbittorrents(
     vpn: VpnInterface, qbittorrent: QBittorrent, answer: Collection[IPAddress] | None
 ) -> None:
     qbittorrent.answer = answer
-    look(vpn, qbittorrent)
+    observe(vpn, qbittorrent)
     assert vpn.visible is None
     assert not vpn.was_visible
     assert vpn.presence is Presence.PRESENT
@@ -78,20 +78,20 @@ def test_qbittorrent_is_asked_once_for_each_interface_address_and_process(
     vpn: VpnInterface, qbittorrent: QBittorrent, kernel: FakeKernel
 ) -> None:
     for _ in range(3):
-        look(vpn, qbittorrent)
+        observe(vpn, qbittorrent)
     assert qbittorrent.asked == 1
-    look(vpn, qbittorrent, process=2)
+    observe(vpn, qbittorrent, process=2)
     assert qbittorrent.asked == 2
     kernel.tun0 = replace(TUN0, index=8)
-    look(vpn, qbittorrent, process=2)
+    observe(vpn, qbittorrent, process=2)
     assert qbittorrent.asked == 3
 
 
 def test_no_answer_is_asked_for_again(vpn: VpnInterface, qbittorrent: QBittorrent) -> None:
     qbittorrent.answer = None
-    look(vpn, qbittorrent)
+    observe(vpn, qbittorrent)
     qbittorrent.answer = TUN0.addresses
-    look(vpn, qbittorrent)
+    observe(vpn, qbittorrent)
     assert vpn.visible == TUN0
 
 
@@ -99,7 +99,7 @@ def test_a_qbittorrent_elsewhere_is_not_asked_and_nothing_is_visible(
     kernel: FakeKernel, qbittorrent: QBittorrent
 ) -> None:
     vpn = VpnInterface("tun0", beside=False, kernel=kernel)
-    look(vpn, qbittorrent)
+    observe(vpn, qbittorrent)
     assert (vpn.visible, vpn.presence, qbittorrent.asked) == (None, Presence.PRESENT, 0)
 
 
@@ -122,16 +122,16 @@ def test_what_was_visible_and_is_not_is_lost_unless_the_kernel_can_not_tell(
     lost: bool,
 ) -> None:
     kernel.tun0 = tun0
-    look(vpn, qbittorrent)
+    observe(vpn, qbittorrent)
     assert not vpn.lost  # it was never visible
     kernel.tun0 = TUN0
-    look(vpn, qbittorrent)
+    observe(vpn, qbittorrent)
     assert not vpn.lost
     kernel.tun0 = tun0
-    look(vpn, qbittorrent)
+    observe(vpn, qbittorrent)
     assert (vpn.visible, vpn.presence, vpn.lost) == (None, presence, lost)
     kernel.tun0 = TUN0
-    look(vpn, qbittorrent)
+    observe(vpn, qbittorrent)
     assert vpn.visible == TUN0
 
 
@@ -143,19 +143,19 @@ def test_what_was_visible_and_is_not_is_lost_unless_the_kernel_can_not_tell(
 def test_another_interface_or_none_is_a_change(
     vpn: VpnInterface, kernel: FakeKernel, other: Interface | None
 ) -> None:
-    vpn.look()
+    vpn.observe()
     assert vpn.changed
-    vpn.look()
+    vpn.observe()
     assert not vpn.changed
     kernel.tun0 = other
-    vpn.look()
+    vpn.observe()
     assert vpn.changed
 
 
 def test_bytes_that_came_in_are_no_change(vpn: VpnInterface, kernel: FakeKernel) -> None:
-    vpn.look()
+    vpn.observe()
     kernel.tun0 = replace(TUN0, received_bytes=5)
-    vpn.look()
+    vpn.observe()
     assert not vpn.changed
 
 
@@ -164,7 +164,7 @@ def test_what_is_no_port_is_not_looked_for(
     vpn: VpnInterface, qbittorrent: QBittorrent, kernel: FakeKernel, port: int
 ) -> None:
     """Port 0 is any to the kernel, and qBittorrent also stores what no socket can have."""
-    look(vpn, qbittorrent)
+    observe(vpn, qbittorrent)
     assert vpn.sockets(port) is None
     assert not kernel.asked
 
@@ -172,7 +172,7 @@ def test_what_is_no_port_is_not_looked_for(
 def test_sockets_that_the_kernel_does_not_tell_are_not_known(
     vpn: VpnInterface, qbittorrent: QBittorrent, kernel: FakeKernel
 ) -> None:
-    look(vpn, qbittorrent)
+    observe(vpn, qbittorrent)
     kernel.listeners = REFUSED
     assert vpn.sockets(PORT) is None
     assert vpn.visible == TUN0
