@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,9 +133,10 @@ def run(folder: Path) -> list[str]:
             with contextlib.suppress(ConnectionError):  # it may end before it has answered
                 dying.get("/-/sync", "POST")
             assert dying.wait() == 1
-        port_taken = {**variables, "METRICS_PORT": gluetun.port}
-        with QSticky(_folder(folder, "port-taken"), port_taken) as kept_out:
-            assert kept_out.wait() == 1
+        with socket.create_server(("127.0.0.1", 0)) as another:
+            port_taken = {**variables, "METRICS_PORT": another.getsockname()[1]}
+            with QSticky(_folder(folder, "port-taken"), port_taken) as kept_out:
+                assert kept_out.wait() == 1
     return [line for one in (qsticky, asking, dying, kept_out) for line in one.stdout.splitlines()]
 
 
