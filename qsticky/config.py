@@ -233,7 +233,6 @@ def _combined(values: Mapping[str, Any]) -> Iterator[str]:
     """Tell what can't be set together, or only together; `values` lacks those that are wrong."""
     yield from _both_or_neither(values, "METRICS_TLS_CERT_FILE", "METRICS_TLS_KEY_FILE")
     yield from _both_or_neither(values, "METRICS_USERNAME", "METRICS_PASSWORD")
-    yield from _own_port(values)
     if values.get("FORWARDED_PORT"):
         unused = [
             name for name in ("GLUETUN_RESTART_AFTER", "GLUETUN_PORT_FILE") if values.get(name)
@@ -250,20 +249,6 @@ def _combined(values: Mapping[str, Any]) -> Iterator[str]:
         yield from _both_or_neither(values, username, password)
         if not (_is_set(values, username) or _is_set(values, password)):
             yield f"GLUETUN_AUTH_TYPE is basic: set {username} and {password}"
-
-
-def _own_port(values: Mapping[str, Any]) -> Iterator[str]:
-    """Tell of a service's port that qSticky would take for itself, and then ask itself."""
-    address, port = values.get("METRICS_ADDRESS", ""), values.get("METRICS_PORT")
-    for service in ("QBITTORRENT", "GLUETUN"):
-        host, its_port = values.get(f"{service}_HOST", ""), values.get(f"{service}_PORT")
-        asked = service == "QBITTORRENT" or not values.get("FORWARDED_PORT")
-        on_it = is_loopback(address) and is_loopback(host)
-        if port and port == its_port and asked and on_it:
-            yield (
-                f"METRICS_PORT and {service}_PORT are both {port} on one machine: set METRICS_PORT "
-                "to another one"
-            )
 
 
 def _both_or_neither(values: Mapping[str, Any], *pair: str) -> Iterator[str]:

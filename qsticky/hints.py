@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from qsticky import config as table
-from qsticky.config import NAMES, VARIABLES, AuthType, Config
+from qsticky.config import NAMES, VARIABLES, AuthType, Config, is_loopback
 from qsticky.other_tools import HERE
 from qsticky.secret import Secret
 
@@ -34,7 +34,12 @@ def misnamed(config: Config) -> list[str]:
 
 def advice(config: Config) -> list[str]:
     """Tell of each value that was perhaps not meant, with what to do about it."""
-    return [*_odd_secrets(config), *_closed_folder(), *_gluetun_credential(config)]
+    return [
+        *_odd_secrets(config),
+        *_closed_folder(),
+        *_gluetun_credential(config),
+        *_own_port(config),
+    ]
 
 
 def not_read(config: Config) -> str | None:
@@ -124,6 +129,20 @@ def _closed_folder() -> Iterator[str]:
             f"Secrets in {folder} are not used, since qSticky's user can't enter that folder; let "
             "it, or run qSticky as the user who can"
         )
+
+
+def _own_port(config: Config) -> Iterator[str]:
+    """Tell of a service's port that qSticky takes for itself where that is free, to ask itself."""
+    services = {"QBITTORRENT": (config.qbittorrent_host, config.qbittorrent_port)}
+    if not config.forwarded_port:
+        services["GLUETUN"] = (config.gluetun_host, config.gluetun_port)
+    for service, (host, port) in services.items():
+        on_it = is_loopback(config.metrics_address) and is_loopback(host)
+        if port == config.metrics_port and on_it:
+            yield (
+                f"METRICS_PORT and {service}_PORT are both {port} on one machine; set METRICS_PORT "
+                "to another one"
+            )
 
 
 def _gluetun_credential(config: Config) -> Iterator[str]:

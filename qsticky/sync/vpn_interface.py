@@ -125,12 +125,13 @@ def vpn_addresses(
 ) -> tuple[Address, ...]:
     """Ask qBittorrent for the VPN's addresses, where its interface can't be seen from here.
 
-    That is the one that it is bound to, else the VPN's by name, else its only one beside `lo` and
-    Ethernet: a container's `eth0` is there while the VPN is down, too. Empty where none tells.
+    That is the one that it is bound to, else the VPN's by name, else its only one beside `lo`,
+    unless that is Ethernet: a container's `eth0` is there while the VPN is down, too. Empty where
+    none tells.
     """
-    others = [name for name in interfaces if not name.startswith(("eth", "en")) and name != "lo"]
-    candidates = [name for name in (bound_to, vpn_name) if name in interfaces and name != "lo"]
-    if not candidates and len(others) == 1:
+    others = [name for name in interfaces if name != "lo"]
+    candidates = [name for name in (bound_to, vpn_name) if name in others]
+    if not candidates and len(others) == 1 and not others[0].startswith(("eth", "en")):
         candidates = others
     found = addresses(candidates[0]) if candidates else None
     usable = [a for a in found or () if not (a.is_link_local or a.is_loopback)]

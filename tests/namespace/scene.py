@@ -111,7 +111,7 @@ class QStickyInside(QSticky):
 
     @property
     def rebinds(self) -> dict[str, int]:
-        """How often it re-opened the listening socket, by cause; only those that it had."""
+        """How often it rebound the listening socket, by cause; only those that it had."""
         prefix = 'qsticky_rebinds_total{cause="'
         return {
             name.removeprefix(prefix).removesuffix('"}'): int(value)

@@ -168,7 +168,7 @@ def test_a_link_that_goes_down_and_up_costs_no_socket_that_is_still_there(scene:
     assert scene.openings() == openings
 
 
-def test_while_the_interface_is_gone_that_is_told_and_nothing_is_re_opened(scene: Scene) -> None:
+def test_while_the_interface_is_gone_that_is_told_and_nothing_is_rebound(scene: Scene) -> None:
     qsticky = scene.start()
     qsticky.wait_for("synced")
     scene.vpn.down()
@@ -227,7 +227,7 @@ def test_a_number_that_is_no_port_is_put_right(scene: Scene, number: int) -> Non
     assert qsticky.health()["services"]["qbittorrent"]["listening"] is None
 
 
-def test_a_request_re_opens_the_socket(scene: Scene) -> None:
+def test_a_request_rebinds_the_socket(scene: Scene) -> None:
     qsticky = scene.start()
     qsticky.wait_for("synced")
     openings = scene.openings()

@@ -149,6 +149,8 @@ def _play(
         daemon = daemons[name]
         wait_until(lambda: daemon.metric(metric, **labels) >= value, BOUND, f"{metric} of {name}")
 
+    moment("begun")  # so that at each later one there are two scrapes of each
+
     daemons["steady"].wait_for("synced")
     until("steady", "vpn_listener_up", 1)
     until("gone", "healthy", 1)

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -609,36 +608,6 @@ def test_basic_authentication_needs_its_credentials(load: Load) -> None:
     load(GLUETUN_AUTH_TYPE="basic", GLUETUN_USERNAME="me", GLUETUN_PASSWORD="secret")
     load(GLUETUN_USERNAME="unused")
     load(GLUETUN_AUTH_TYPE="basic", FORWARDED_PORT="51413")
-
-
-@pytest.mark.parametrize(
-    ("service", "variables"),
-    [
-        ("QBITTORRENT", {"METRICS_PORT": 8080}),
-        ("QBITTORRENT", {"QBITTORRENT_PORT": 10058, "QBITTORRENT_HOST": "127.0.0.1"}),
-        ("QBITTORRENT", {"METRICS_PORT": 8080, "METRICS_ADDRESS": "127.0.0.1"}),
-        ("GLUETUN", {"METRICS_PORT": 8000, "METRICS_ADDRESS": "::"}),
-    ],
-)
-def test_a_port_that_qsticky_would_take_from_a_service_is_a_mistake(
-    load: Load, service: str, variables: Mapping[str, object]
-) -> None:
-    [found] = mistakes(load, **variables)
-    assert found.startswith(f"METRICS_PORT and {service}_PORT are both ")
-
-
-@pytest.mark.parametrize(
-    "variables",
-    [
-        {"METRICS_PORT": 8080, "QBITTORRENT_HOST": "qbittorrent"},
-        {"METRICS_PORT": 8080, "METRICS_ADDRESS": "192.0.2.1"},
-        {"METRICS_PORT": 8000, "FORWARDED_PORT": 51413},
-    ],
-)
-def test_the_same_port_at_another_address_is_no_mistake(
-    load: Load, variables: Mapping[str, object]
-) -> None:
-    load(**variables)
 
 
 @pytest.mark.parametrize(

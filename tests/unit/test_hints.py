@@ -1,5 +1,6 @@
 """What is worth a sentence at start although it is permitted, and what is not."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,33 @@ def test_a_secrets_folder_that_is_closed_to_this_user_is_told(
     monkeypatch.setattr("os.access", lambda _path, _mode: False)  # root can enter any
     [closed] = hints.advice(load(**KEY))
     assert closed.startswith(f"Secrets in {tmp_path} are not used")
+
+
+@pytest.mark.parametrize(
+    ("service", "variables"),
+    [
+        ("QBITTORRENT", {"METRICS_PORT": 8080}),
+        ("QBITTORRENT", {"QBITTORRENT_PORT": 10058, "QBITTORRENT_HOST": "127.0.0.1"}),
+        ("QBITTORRENT", {"METRICS_PORT": 8080, "METRICS_ADDRESS": "127.0.0.1"}),
+        ("GLUETUN", {"METRICS_PORT": 8000, "METRICS_ADDRESS": "::"}),
+    ],
+)
+def test_a_service_s_port_that_qsticky_would_take_is_told(
+    load: Load, service: str, variables: Mapping[str, object]
+) -> None:
+    [found] = hints.advice(load(**KEY, **variables))
+    assert found.startswith(f"METRICS_PORT and {service}_PORT are both ")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"METRICS_PORT": 8080, "QBITTORRENT_HOST": "qbittorrent"},
+        {"METRICS_PORT": 8080, "METRICS_ADDRESS": "192.0.2.1"},
+        {"METRICS_PORT": 8000, "FORWARDED_PORT": 51413},
+    ],
+)
+def test_the_same_port_at_another_address_is_not_told(
+    load: Load, variables: Mapping[str, object]
+) -> None:
+    assert hints.advice(load(**KEY, **variables)) == []

@@ -637,7 +637,7 @@ class Chaos:
         self._check_ports()
 
     def _check_ports(self) -> None:
-        """See that qBittorrent opened no port that nobody wanted, but to re-open a wanted one."""
+        """See that qBittorrent opened no port that nobody wanted, but to rebind a wanted one."""
         wanted = self._named | self._edits
         lives = self._qbittorrent.lives
         opened = {port for life in lives for port in life}

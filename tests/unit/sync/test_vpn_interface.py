@@ -198,7 +198,8 @@ def ask(name: str) -> list[IPAddress]:
         (["lo", "eth0", "tun0"], "", ["10.2.0.2"]),
         (["lo", "eth0", "tun0"], "tun0", ["10.2.0.2"]),
         (["lo", "eth0", "wg0"], "wg0", ["fd00::9"]),  # IPv6, where there is no IPv4
-        (["lo", "eth0", "wg0"], "", ["fd00::9"]),  # its only one
+        (["lo", "wg0"], "", ["fd00::9"]),  # its only one
+        (["lo", "eth0", "wg0"], "", []),  # which may be any, as docker0 is
         (["lo", "wg0"], "lo", ["fd00::9"]),
         (["lo", "wg0", "wg1"], "", []),  # which of them can't be told
         (["lo", "eth0"], "", []),  # the VPN is down
