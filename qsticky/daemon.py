@@ -19,13 +19,15 @@ from qsticky.config import Config, is_loopback
 from qsticky.kernel import netlink
 from qsticky.kernel.interface_watch import InterfaceWatch
 from qsticky.record import logs
+from qsticky.record.events import RecentEvents
 from qsticky.record.health import Health
-from qsticky.record.journal import Journal, RecentEvents
+from qsticky.record.journal import Journal
 from qsticky.record.metrics import Metrics
 from qsticky.record.start import start_fields, start_line
 from qsticky.services.factory import make_gluetun, make_qbittorrent, make_vpn_control
 from qsticky.services.http import Exchange
-from qsticky.services.port_check import OutsideService, PortCheck
+from qsticky.services.outside_service import OutsideService
+from qsticky.services.port_check import PortCheck
 from qsticky.services.qbittorrent import LoginLimit
 from qsticky.sync.options import Options
 from qsticky.sync.report import SyncReport, Trigger

@@ -11,7 +11,7 @@ import requests
 import urllib3
 
 from qsticky.record.delivery import PATIENCE
-from qsticky.services.connection import Adapter, Line
+from qsticky.services.line import Adapter, Line
 
 LARGEST_ANSWER = 64 * 1024
 LONGEST_ANSWER = PATIENCE + 1.0  # when it was given up; who drips would be listened to for days

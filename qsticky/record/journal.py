@@ -1,20 +1,17 @@
-"""Which log lines a report is worth, and the last events for the page."""
+"""Which log lines a report is worth."""
 
 import errno
 import logging
 import threading
-from dataclasses import dataclass
-from enum import StrEnum
 
 from qsticky.clock import Clock, in_words
 from qsticky.errors import ErrorKind, Reason, SyncError
+from qsticky.record.events import Event
 from qsticky.services.http import Exchange
 from qsticky.services.qbittorrent import LOGIN
 from qsticky.sync.report import PortChange, RebindCause, Status, SyncReport
-from qsticky.text import printable
 
 _REMIND_EVERY = 15 * 60.0
-_MOST_EVENTS = 20
 _CAUSES = {
     RebindCause.NOT_LISTENING: "nothing listened",
     RebindCause.PORT_RETURNED: "the forwarded port came back",
@@ -25,62 +22,6 @@ _CAUSES = {
     RebindCause.PORT_CLOSED: "the port was closed from outside",
     RebindCause.STARTUP: "qBittorrent's log says nothing about now",
 }
-
-
-class Event(StrEnum):
-    """The closed set of `event`."""
-
-    STARTUP = "startup"
-    LOGIN = "login"
-    LOGIN_REFUSED = "login_refused"
-    PORT_CHANGE_NEEDED = "port_change_needed"
-    PORT_CHANGED = "port_changed"
-    PORT_LOST = "port_lost"
-    PORT_RESTORED = "port_restored"
-    REBOUND = "rebound"
-    SYNC_FAILED = "sync_failed"
-    SYNC_RECOVERED = "sync_recovered"
-    PORT_CHECK = "port_check"
-    VPN_RESTART = "vpn_restart"
-    NOTIFICATION_FAILED = "notification_failed"
-    HEALTH_FILE_FAILED = "health_file_failed"
-    HTTP = "http"
-    SHUTDOWN = "shutdown"
-
-
-@dataclass(frozen=True)
-class RecentEvent:
-    """An event as the page shows it; `at` is seconds since the epoch."""
-
-    at: float
-    level: str
-    name: str
-    message: str
-
-
-class RecentEvents(logging.Handler):
-    """Keeps the last 20 events, the newest first."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._events: tuple[RecentEvent, ...] = ()
-
-    def __call__(self) -> tuple[RecentEvent, ...]:
-        """Return those kept now."""
-        return self._events
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record that is an event; a change that was needed and made is one."""
-        name = getattr(record, "event", None)
-        if name is None:
-            return
-        message, kept = record.getMessage(), self._events
-        if name == Event.PORT_CHANGED:
-            old, new = (getattr(record, name) for name in ("old_port", "new_port"))
-            message = f"Port changed: {old} → {new}"
-            kept = tuple(event for event in kept if event.name != Event.PORT_CHANGE_NEEDED)
-        event = RecentEvent(record.created, record.levelname.lower(), name, printable(message))
-        self._events = (event, *kept[: _MOST_EVENTS - 1])
 
 
 class Journal:

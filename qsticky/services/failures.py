@@ -14,7 +14,8 @@ import urllib3
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services.bounded_answer import UnfitAnswerError
-from qsticky.services.connection import ForAnotherHostError, Response, Stage, chain, find
+from qsticky.services.connection import Response, chain, find
+from qsticky.services.line import ForAnotherHostError, Stage
 from qsticky.text import kept
 
 

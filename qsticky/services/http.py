@@ -11,7 +11,7 @@ import requests
 from qsticky import __version__
 from qsticky.errors import ErrorKind, ServiceError
 from qsticky.services import bounded_json
-from qsticky.services.connection import Connection, Response, Stage
+from qsticky.services.connection import Connection, Response
 from qsticky.services.failures import (
     Service,
     explain,
@@ -21,6 +21,7 @@ from qsticky.services.failures import (
     unsendable,
     unverifiable,
 )
+from qsticky.services.line import Stage
 
 __all__ = ["Exchange", "HttpClient", "Observer", "Response", "Service", "unobserved"]
 

@@ -1,37 +1,16 @@
-"""Asks a service on the internet whether it can connect to the forwarded port, and keeps its word.
+"""When the outside is asked whether the forwarded port is open, and what that tells."""
 
-Two kinds of services are in use, and both dial the address that asks: one answers `1` or `0`
-(https://portcheck.transmissionbt.com/PORT), the other a JSON object with `reachable`
-(https://ifconfig.co/port/PORT, the open-source echoip). They limit how often they are asked, and
-are down at times.
-"""
-
-import contextlib
-import json
-import os
-import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from qsticky.clock import Clock
-from qsticky.errors import ErrorKind, Reason, ServiceError
-from qsticky.services.gluetun import basic_authorization
-from qsticky.services.http import HttpClient, Service, unobserved
+from qsticky.services.outside_service import PortCheckError
 
-TIMEOUT = 30.0  # a service may dial for ten seconds before it calls a port closed
 APART = 60.0
 CLOSED_FOR_A_REBIND = 2
 CLOSED_FOR_GOOD = 3
-_LARGEST_ANSWER = 64 * 1024
-_PROBLEMS = {
-    ErrorKind.TIMEOUT: f"did not answer within {TIMEOUT:g} s",
-    ErrorKind.CONNECTION: "can't be reached",
-    ErrorKind.TLS: "can't be trusted: its certificate was refused, or it does not speak TLS",
-}
-_NEITHER = "answered neither 1 nor 0, nor JSON with a `reachable`"
 
 
 class CheckResult(StrEnum):
@@ -40,73 +19,6 @@ class CheckResult(StrEnum):
     OPEN = "open"
     CLOSED = "closed"
     ERROR = "error"
-
-
-class PortCheckError(Exception):
-    """No answer to whether the port is open; its text is the end of a sentence."""
-
-
-class OutsideService:
-    """The service of PORT_CHECK_URL, spoken to over IPv4, each time over a new connection.
-
-    Its address may have a key in it: no error tells it.
-    """
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        credentials, at, host = parts.netloc.rpartition("@")
-        user, _, password = credentials.partition(":")
-        self._headers = basic_authorization(unquote(user), unquote(password)) if at else {}
-        self._path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        service = Service(
-            label="port_check",
-            name="The service of PORT_CHECK_URL",
-            url=f"{parts.scheme}://{host}",
-            unreachable=Reason.PORT_CLOSED,
-            invalid_response=Reason.PORT_CLOSED,
-            verify=_system_certificates(),
-            ipv4_only=True,  # a VPN's forwarded port is one of its IPv4 address
-        )
-        self._http = HttpClient(service, TIMEOUT, unobserved)
-
-    def is_open(self, port: int) -> bool:
-        """Ask whether the port can be connected to; raises PortCheckError without an answer."""
-        path = self._path.replace("{port}", str(port))
-        try:
-            # With patience, for the VPN may have been another one when a kept connection began.
-            with self._http.exchange(
-                "GET", path, headers=self._headers, limit=_LARGEST_ANSWER, patience=TIMEOUT
-            ) as answer:
-                if answer.status != 200:
-                    raise PortCheckError(f"answered with the status {answer.status}")
-                return _read(answer.body)
-        except ServiceError as error:
-            raise PortCheckError(_PROBLEMS.get(error.kind, _NEITHER)) from None
-
-
-def _read(body: bytes) -> bool:
-    text = body.strip()
-    if text in (b"1", b"0"):
-        return text == b"1"
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        answer = None
-    reachable = answer.get("reachable") if isinstance(answer, dict) else None
-    if not isinstance(reachable, bool):
-        raise PortCheckError(_NEITHER)
-    return reachable
-
-
-def _system_certificates() -> bool | str:
-    """Return where this system keeps its CAs' certificates; True, requests' own, if nowhere."""
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile:
-        return paths.cafile
-    with contextlib.suppress(OSError):
-        if paths.capath and os.listdir(paths.capath):
-            return paths.capath
-    return True
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from qsticky import HOME
 from qsticky.clock import in_words, rfc3339
-from qsticky.record.journal import RecentEvent
+from qsticky.record.events import RecentEvent
 from qsticky.sync.report import PortSource, Status
 from qsticky.web.story import Story, tell
 

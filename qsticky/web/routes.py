@@ -9,8 +9,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from qsticky.clock import Clock
+from qsticky.record.events import RecentEvent
 from qsticky.record.health import Health
-from qsticky.record.journal import RecentEvent
 from qsticky.web.page import CONTENT_SECURITY_POLICY, render
 
 

@@ -9,8 +9,8 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from prometheus_client import CollectorRegistry
 
 from qsticky.errors import Reason
+from qsticky.record.events import Event, RecentEvent
 from qsticky.record.health import Health
-from qsticky.record.journal import Event, RecentEvent
 from qsticky.services.qbittorrent import ConnectionStatus
 from qsticky.sync.report import ListeningBy, PortChange, PortSource, SyncReport
 from qsticky.web.routes import Routes

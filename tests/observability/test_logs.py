@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from qsticky.errors import Reason
-from qsticky.record.journal import Event
+from qsticky.record.events import Event
 from qsticky.record.metrics import LOG_LEVELS
 from qsticky.sync.report import RebindCause
 from tests.end_to_end.command import TIMESTAMP

@@ -23,8 +23,8 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from qsticky.config import Config, Notice
 from qsticky.errors import ErrorKind, Reason
+from qsticky.record.events import Event
 from qsticky.record.health import Health
-from qsticky.record.journal import Event
 from qsticky.record.metrics import LOG_LEVELS, SERVICES, Metrics
 from qsticky.services.qbittorrent import ConnectionStatus
 from qsticky.sync.report import RebindCause, Status, Trigger

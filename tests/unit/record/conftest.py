@@ -11,7 +11,8 @@ import pytest
 
 from qsticky.config import LogFormat
 from qsticky.errors import Reason
-from qsticky.record.journal import Journal, RecentEvents
+from qsticky.record.events import RecentEvents
+from qsticky.record.journal import Journal
 from qsticky.record.log_writer import LogWriter
 from qsticky.record.logs import LOGGER_NAME, set_up
 from qsticky.sync.report import SyncReport

@@ -9,7 +9,8 @@ import pytest
 
 from qsticky.config import LogFormat
 from qsticky.errors import ErrorKind, Reason, SyncError
-from qsticky.record.journal import Event, Journal, RecentEvent, RecentEvents
+from qsticky.record.events import Event, RecentEvent, RecentEvents
+from qsticky.record.journal import Journal
 from qsticky.services.http import Exchange
 from qsticky.services.qbittorrent import LOGIN
 from qsticky.sync.report import PortChange, RebindCause, SyncReport

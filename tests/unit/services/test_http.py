@@ -17,9 +17,9 @@ import pytest
 import requests
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
-from qsticky.services.connection import Stage
 from qsticky.services.failures import explain
 from qsticky.services.http import LARGEST_ANSWER, Exchange, HttpClient, Response, Service
+from qsticky.services.line import Stage
 from qsticky.services.qbittorrent import qbittorrent_service
 from tests.real import free_port, wait_until
 from tests.unit.conftest import (

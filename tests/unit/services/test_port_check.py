@@ -7,13 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from qsticky.services.port_check import (
-    CheckResult,
-    OutsideService,
-    PortCheck,
-    PortCheckError,
-    PortVerdict,
-)
+from qsticky.services.outside_service import OutsideService, PortCheckError
+from qsticky.services.port_check import CheckResult, PortCheck, PortVerdict
 from tests.fakes import FakeClock
 from tests.unit.conftest import Certificates, Serve, answering, read_request
 

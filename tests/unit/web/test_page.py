@@ -13,8 +13,8 @@ import pytest
 
 from qsticky import HOME, __version__
 from qsticky.errors import Reason
+from qsticky.record.events import RecentEvent
 from qsticky.record.health import Health
-from qsticky.record.journal import RecentEvent
 from qsticky.sync.report import ListeningBy, PortChange, PortSource, SyncReport
 from qsticky.web.page import CONTENT_SECURITY_POLICY, render
 from tests.fakes import FakeClock

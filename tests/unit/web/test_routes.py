@@ -10,8 +10,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from qsticky.errors import Reason
+from qsticky.record.events import RecentEvent
 from qsticky.record.health import Health
-from qsticky.record.journal import RecentEvent
 from qsticky.web.page import CONTENT_SECURITY_POLICY
 from qsticky.web.routes import Routes
 from tests.fakes import FakeClock
