@@ -73,6 +73,7 @@ class Listener:
         self._sockets: PortSockets | None = None
         self._circumstances: _Circumstances | None = None
         self._moved = False
+        self._awaited = False  # what is logged of a change may have come too late to be read
         self._own: frozenset[int] | None = None  # the inodes of sockets whose opening was logged
         self._network = Network(vpn.name)
         self._owner: int | None = None  # the WebUI socket's
@@ -119,9 +120,8 @@ class Listener:
     def read_log(self, port: int, preferences: Preferences) -> None:
         """Read qBittorrent's log anew if the sockets may be others than when it was read last."""
         self._moved = False
-        unheard = self._log.mark is not None and self._heard(preferences) is None
         always = self._always_read and not self._vpn.visible
-        if self._now(preferences) == self._circumstances and not (unheard or always):
+        if self._now(preferences) == self._circumstances and not (self._awaited or always):
             return
         self._learn_network(preferences)
         before, now = self._circumstances, self._now(preferences)
@@ -132,6 +132,7 @@ class Listener:
         if before is None and not self._vpn.visible:
             self._log.age()  # of before this process began, and nothing shows what was since
         self._circumstances = now
+        self._awaited = now != before and self._heard(preferences) is None
         logged = self._log.mark is None or self._heard(preferences)
         if self._sockets and (logged or self._own is None):
             self._own = now.inodes
@@ -152,6 +153,7 @@ class Listener:
                 break
         self.observe(port, preferences)
         self._circumstances = self._now(preferences)
+        self._awaited = self._heard(preferences) is None
         self._own = self._circumstances.inodes if self._sockets else self._own
 
     def note_away(self) -> None:
