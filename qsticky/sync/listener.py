@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 
 from qsticky.clock import Clock
 from qsticky.errors import Reason, SyncError
-from qsticky.kernel.netlink import Listener as ListeningSocket
-from qsticky.kernel.netlink import PortSockets
 from qsticky.services.qbittorrent import Address, Preferences, Protocol, QBittorrent
 from qsticky.sync import settings
 from qsticky.sync.incoming import Incoming
 from qsticky.sync.opening_log import OpeningLog
 from qsticky.sync.report import ListeningBy
 from qsticky.sync.settings import Network
+from qsticky.sync.sockets import Sockets
 from qsticky.sync.vpn_interface import VpnInterface, vpn_addresses
 
 _HEAR_FOR = 0.15
@@ -44,7 +43,7 @@ class _Circumstances:
 
 
 class Listener:
-    """Remembers the last observation of the sockets, and what qBittorrent logged of opening them.
+    """Weighs the settings, what qBittorrent logged, and what the kernel shows of its sockets.
 
     `observe`, `read_log`, `before_opening` and `after_opening` ask and remember; `assess` answers
     from that. `webui_port` is where the WebUI's socket is looked for. `always_read` is for an API
@@ -64,26 +63,22 @@ class Listener:
     ) -> None:
         self._qbittorrent = qbittorrent
         self._vpn = vpn
-        self._webui_port = webui_port
         self._always_read = always_read
         self._clock = clock
         self._stopping = stopping
         self._log = OpeningLog()
-        self._incoming = Incoming()
-        self._sockets: PortSockets | None = None
+        self._sockets = Sockets(vpn, webui_port)
         self._circumstances: _Circumstances | None = None
         self._moved = False
         self._awaited = False  # what is logged of a change may have come too late to be read
-        self._own: frozenset[int] | None = None  # the inodes of sockets whose opening was logged
         self._network = Network(vpn.name)
-        self._owner: int | None = None  # the WebUI socket's
         self._answer: bool | None = None
         self._since: float | None = None
 
     @property
     def incoming(self) -> Incoming:
         """Who came in."""
-        return self._incoming
+        return self._sockets.incoming
 
     @property
     def moved(self) -> bool:
@@ -104,18 +99,8 @@ class Listener:
             self._answer, self._since = listening, self._clock.monotonic()
 
     def observe(self, port: int, preferences: Preferences | None) -> None:
-        """Look at the sockets of the port, where they can be seen.
-
-        Where only uTP is spoken, qBittorrent takes TCP connections, and resets them.
-        """
-        self._sockets = self._vpn.sockets(port) if preferences else None
-        utp = preferences and preferences.protocol is Protocol.UTP
-        if self._sockets is None or utp or (interface := self._vpn.visible) is None:
-            self._incoming = self._incoming.unseen()
-            return
-        self._incoming = self._incoming.after(
-            self._sockets.connections, interface.addresses, self._clock.monotonic()
-        )
+        """Ask the kernel for the sockets of the port, where they can be seen."""
+        self._sockets.observe(port, preferences, self._clock.monotonic())
 
     def read_log(self, port: int, preferences: Preferences) -> None:
         """Read qBittorrent's log anew if the sockets may be others than when it was read last."""
@@ -133,9 +118,8 @@ class Listener:
             self._log.age()  # of before this process began, and nothing shows what was since
         self._circumstances = now
         self._awaited = now != before and self._heard(preferences) is None
-        logged = self._log.mark is None or self._heard(preferences)
-        if self._sockets and (logged or self._own is None):
-            self._own = now.inodes
+        logged = self._log.mark is None or bool(self._heard(preferences))
+        self._sockets.note_opened(logged=logged)
 
     def before_opening(self, port: int, preferences: Preferences) -> None:
         """Note where the log ends, so that what is logged of the opening is told from the rest."""
@@ -154,7 +138,7 @@ class Listener:
         self.observe(port, preferences)
         self._circumstances = self._now(preferences)
         self._awaited = self._heard(preferences) is None
-        self._own = self._circumstances.inodes if self._sockets else self._own
+        self._sockets.note_opened(logged=True)
 
     def note_away(self) -> None:
         """Note evidence that the VPN was away: what opened before may be closed since."""
@@ -170,7 +154,7 @@ class Listener:
             logged = self._log.failure(network.vpn_addresses) or ""
             problem = f"qBittorrent can't listen on port {port}, and logged: {logged[:200]}"
             return Listening(False, ListeningBy.QBITTORRENT, problem, curable=True)
-        seen = self._seen(preferences)
+        seen = self._sockets.serve(preferences.protocol)
         if seen is False:
             problem = f"qBittorrent has port {port} and no socket on {self._vpn.name} for it"
             return Listening(False, ListeningBy.KERNEL, problem, curable=True)
@@ -178,7 +162,7 @@ class Listener:
             return Listening(True, ListeningBy.KERNEL)
         if heard:
             return Listening(True, ListeningBy.QBITTORRENT)
-        return Listening(curable=any(self._strange(one) for one in self._listeners))
+        return Listening(curable=self._sockets.strange)
 
     def warning(self, preferences: Preferences) -> str | None:
         """Tell what keeps no TCP peer out, and is worth a sentence all the same."""
@@ -198,45 +182,6 @@ class Listener:
         addresses = self._present_network().vpn_addresses
         return self._log.listening(addresses, preferences.protocol)
 
-    def _seen(self, preferences: Preferences) -> bool | None:
-        """What the sockets show; None where that needs the log beside it, or can't be seen.
-
-        qBittorrent opens one socket an address, so that a wildcard one may be another program's.
-        TCP sockets stay open also where only uTP is spoken.
-        """
-        interface = self._vpn.visible
-        if self._sockets is None or interface is None:
-            return None
-        may_serve = [
-            socket
-            for socket in self._sockets.listeners
-            if socket.interface_index in (0, interface.index, None)
-            and any(socket.accepts(address) for address in interface.vpn_addresses)
-        ]
-        if not may_serve:
-            return False
-        if preferences.protocol is Protocol.UTP:
-            return None
-        return True if any(self._certain(socket) for socket in may_serve) else None
-
-    def _certain(self, socket: ListeningSocket) -> bool:
-        bound_elsewhere = socket.interface_index is None  # /proc doesn't tell
-        other_owner = self._owner is not None and socket.uid != self._owner
-        return not (
-            socket.address.is_unspecified or bound_elsewhere or other_owner or self._strange(socket)
-        )
-
-    def _strange(self, socket: ListeningSocket) -> bool:
-        """Whether qBittorrent logged nothing of opening it: another program may have been faster.
-
-        Of a VPN's restart it may not even try to open its own anew (5.1.0 and 5.3.0).
-        """
-        return self._own is not None and socket.inode not in self._own
-
-    @property
-    def _listeners(self) -> tuple[ListeningSocket, ...]:
-        return self._sockets.listeners if self._sockets else ()
-
     def _present_network(self) -> Network:
         """The network as it is known now: the kernel's interface, else what qBittorrent told."""
         if interface := self._vpn.visible:
@@ -248,9 +193,7 @@ class Listener:
     def _learn_network(self, preferences: Preferences) -> None:
         """Ask whose the WebUI's socket is, or where nothing is visible, for the VPN's addresses."""
         if self._vpn.visible:
-            webui = self._vpn.sockets(self._webui_port)
-            owners = {socket.uid for socket in webui.listeners} if webui else set()
-            self._owner = owners.pop() if len(owners) == 1 else None
+            self._sockets.observe_owner()
             return
         interfaces = self._qbittorrent.interfaces()
         addresses = vpn_addresses(
@@ -273,5 +216,5 @@ class Listener:
             process=self._qbittorrent.sockets_may_differ,
             binding=(preferences.interface, preferences.interface_address),
             interface=(interface and interface.index, *self._present_network().vpn_addresses),
-            inodes=frozenset(socket.inode for socket in self._listeners),
+            inodes=self._sockets.inodes,
         )
