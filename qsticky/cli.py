@@ -142,10 +142,10 @@ def _notify() -> int:
     config = _load()
     if config is None:
         return 2
-    from qsticky.record import notify
+    from qsticky.record import trial
 
     try:
-        return notify.main(config.notify_urls.reveal())
+        return trial.main(config.notify_urls.reveal())
     except KeyboardInterrupt:  # as in `qsticky check`
         return 130
 

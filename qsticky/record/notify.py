@@ -1,17 +1,13 @@
-"""Which notifications the reports are worth, and the command that sends a test."""
+"""Which notifications the reports are worth."""
 
-import sys
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from qsticky import HOME
-from qsticky.clock import Clock, SystemClock
-from qsticky.record import addresses, messages
-from qsticky.record.delivery import Attempt, Delivery
+from qsticky.clock import Clock
+from qsticky.record import messages
+from qsticky.record.delivery import Delivery
 from qsticky.record.messages import Message, Occasion
 from qsticky.sync.report import Status, SyncReport
-
-_HOW = f"{HOME}/blob/main/docs/notify.md"
 
 
 @dataclass(frozen=True)
@@ -87,33 +83,3 @@ class Notifier:
     def _tell(self, message: Message, after: float = 0.0) -> None:
         if message.occasion in self._on:
             self._delivery.put(message, after)
-
-
-def main(urls: str) -> int:
-    """Send a test message to the addresses of NOTIFY_URLS, and print what each made of it.
-
-    Returns the exit code: 0 when all took it, 1 when one did not, 2 when there are none. Raises a
-    `Mistake` as `addresses.parse` does.
-    """
-    recipients = addresses.parse(urls)
-    if not recipients:
-        print(
-            "qsticky: NOTIFY_URLS is not set; set it to the addresses to send to, written as in "
-            f"{_HOW}",
-            file=sys.stderr,
-        )
-        return 2
-    clock = SystemClock()
-    not_taken = 0
-    for recipient in recipients:
-        attempt = Attempt(recipient, messages.test(), clock.monotonic())
-        attempt.wait()
-        print(f"{recipient.label}: {attempt.outcome()}", flush=True)
-        not_taken += attempt.result is not True
-    if not not_taken:
-        return 0
-    print(
-        f"Check what was not taken against {_HOW}, and that its service can be reached from here: "
-        "in Gluetun's network, that is through the VPN"
-    )
-    return 1

@@ -15,7 +15,7 @@ from qsticky import __version__, cli, config, daemon, healthcheck, signals
 from qsticky.check import command
 from qsticky.demo import player as demo
 from qsticky.demo import scenarios
-from qsticky.record import notify
+from qsticky.record import trial
 from tests.end_to_end.command import qsticky_command
 from tests.real import free_port, wait_until
 
@@ -292,7 +292,7 @@ def test_a_test_message_goes_to_the_addresses_that_are_configured(
 
     (tmp_path / "addresses").write_text("json://127.0.0.1:1\njson://127.0.0.1:2\n")
     monkeypatch.setenv("NOTIFY_URLS_FILE", f"{tmp_path}/addresses")
-    monkeypatch.setattr(notify, "main", send)
+    monkeypatch.setattr(trial, "main", send)
     monkeypatch.setattr(sys, "argv", ["qsticky", "notify"])
     assert cli.main() == code
     assert given == ["json://127.0.0.1:1\njson://127.0.0.1:2"]
@@ -304,7 +304,7 @@ def test_a_test_message_can_be_interrupted_without_a_traceback(
     def interrupt(_: str) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(notify, "main", interrupt)
+    monkeypatch.setattr(trial, "main", interrupt)
     monkeypatch.setattr(sys, "argv", ["qsticky", "notify"])
     assert cli.main() == 130
 

@@ -26,7 +26,7 @@ from apprise.manager_plugins import NotificationManager
 
 from qsticky import notify_urls
 from qsticky.errors import Mistake, Reason
-from qsticky.record import addresses, bounds, messages, notify
+from qsticky.record import addresses, bounds, messages, trial
 from qsticky.record.addresses import Address
 from qsticky.record.bounds import LARGEST_ANSWER
 from qsticky.sync.report import PortChange
@@ -435,10 +435,10 @@ def test_the_command_says_of_each_address_whether_it_was_taken(
 ) -> None:
     caught = Caught()
     good = f"json://127.0.0.1:{serve(caught).port}/{SECRET}"
-    assert notify.main(good) == 0
+    assert trial.main(good) == 0
     assert capsys.readouterr().out == "address 1 (json): taken\n"
     assert caught.document["event"] == "test"
-    assert notify.main(f"{good} ntfy://127.0.0.1:{free_port()}/{SECRET}") == 1
+    assert trial.main(f"{good} ntfy://127.0.0.1:{free_port()}/{SECRET}") == 1
     told = capsys.readouterr().out.splitlines()
     assert told[1] == "address 2 (ntfy): not taken by the service"
 
@@ -449,7 +449,7 @@ def test_the_command_gives_up_who_drips(
     monkeypatch.setattr("qsticky.record.delivery.PATIENCE", 0.3)
 
     server = serve(dripping(b"HTTP/1.1 200 OK\r\nX-Slow: "))
-    assert notify.main(f"json://127.0.0.1:{server.port}/{SECRET}") == 1
+    assert trial.main(f"json://127.0.0.1:{server.port}/{SECRET}") == 1
     assert capsys.readouterr().out.startswith("address 1 (json): not answered within 0.3 s\n")
 
 
@@ -489,5 +489,5 @@ def test_one_that_hangs_never_holds_up_an_exit(serve: Serve) -> None:
 def test_the_command_ends_with_2_where_nobody_is_to_be_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert notify.main("") == 2
+    assert trial.main("") == 2
     assert "NOTIFY_URLS is not set" in capsys.readouterr().err
