@@ -165,13 +165,20 @@ def _places(folder: Path, without: Sequence[str]) -> list[tuple[Path, Break]]:
 
 def _try(copy: Copy, path: Path, place: Break, tests: Sequence[str], bound: float) -> bool:
     source, began = path.read_bytes(), time.monotonic()
-    path.write_bytes(place.of(source))
+    _write(path, place.of(source))
     by = copy.noticed(tests, bound)
-    path.write_bytes(source)
+    _write(path, source)
     where = f"{path.relative_to(copy.folder)}:{place.line}: {place.told(source)}"
     what = f"noticed by {by}" if by else "NOT NOTICED"
     print(f"{time.monotonic() - began:4.0f} s  {where}: {what}", flush=True)
     return by is not None
+
+
+def _write(path: Path, source: bytes) -> None:
+    """Write a module, and drop what was compiled of it: of the same second it could be believed."""
+    path.write_bytes(source)
+    for compiled in path.parent.glob(f"__pycache__/{path.stem}.*"):
+        compiled.unlink()
 
 
 if __name__ == "__main__":

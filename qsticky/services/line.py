@@ -112,11 +112,11 @@ class Line:
         """End whatever the connection waits for: a trickle of bytes would feed it for ever."""
         with self._lock:
             self.closed = True
-            stage = self.stage
-        if self._socket is not None:
+            stage, established = self.stage, self._socket
+        if established is not None:
             with contextlib.suppress(OSError):
                 # The plain socket's shutdown: a TLS socket's own is not for two threads.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                socket.socket.shutdown(established, socket.SHUT_RDWR)
         return stage
 
 

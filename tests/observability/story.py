@@ -213,7 +213,10 @@ def _play(
     peers.close()
     gluetun.ports = (third,)
     daemon.wait_for("failing", "port_rejected")
-    until("steady", "rebinds_total", 1, cause="address_changed")
+    steady = daemons["steady"]
+    wait_until(
+        lambda: steady.metrics().get("qsticky_vpn_listener_up") == 1, BOUND, "steady to listen"
+    )
     moment("rejected")
 
     qbittorrent.ignores_settings = False
