@@ -137,7 +137,7 @@ class Listener:
                 break
         self.observe(port, preferences)
         self._circumstances = self._now(preferences)
-        self._awaited = self._heard(preferences) is None
+        self._awaited = not self._spoke(preferences)
         self._sockets.note_opened(logged=True)
 
     def note_away(self) -> None:
@@ -175,7 +175,9 @@ class Listener:
         return None
 
     def _spoke(self, preferences: Preferences) -> bool:
-        """Whether all was logged that is awaited of an opening."""
+        """Whether all was logged that is awaited of an opening: nothing of unknown addresses."""
+        if not self._present_network().vpn_addresses:
+            return True
         return self._heard(preferences) is not None and self.warning(preferences) is None
 
     def _heard(self, preferences: Preferences) -> bool | None:
