@@ -125,10 +125,10 @@ class Listener:
         """Note where the log ends, so that what is logged of the opening is told from the rest."""
         self._log.take(self._qbittorrent.listen_log(port, self._log.mark))
         self._log.forget()
-        self._learn_network(preferences)
 
     def after_opening(self, port: int, preferences: Preferences) -> None:
         """Read what was logged since, which takes 4 to 39 ms to come, and observe the sockets."""
+        self._learn_network(preferences)
         deadline = self._clock.monotonic() + _HEAR_FOR
         while True:
             late = self._clock.monotonic() >= deadline
