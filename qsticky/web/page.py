@@ -124,7 +124,7 @@ def _peers(document: Mapping[str, Any], now: float) -> str:
     last, established = qbittorrent["last_incoming_connection"], qbittorrent["incoming_connections"]
     if last is None:
         return "" if established is None else "No peer was seen to come in yet"
-    connected = "" if established is None else f", {established} connected now"
+    connected = "" if established is None else f", {established} now"
     return f"Last peer came in {_time(last, now)}{connected}"
 
 

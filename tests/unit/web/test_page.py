@@ -142,7 +142,7 @@ def test_peers_can_connect(health: Health) -> None:
     change = PortChange(58988, 51218, verified=True)
     page = shown(after(health, synced(change=change, **PEERS)))
     assert page.state == ("state good", "Peers can connect", "for 65 s")
-    assert page.said == [BY_KERNEL, "Last peer came in 40 s ago, 12 connected now"]
+    assert page.said == [BY_KERNEL, "Last peer came in 40 s ago, 12 now"]
     assert page.texts["title"] == ["Peers can connect: 51218 - qSticky"]
     assert page.ports == [
         "Gluetun forwards51218answers",
