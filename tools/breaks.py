@@ -127,7 +127,9 @@ class Copy:
                 if tests.poll() is None:
                     os.killpg(tests.pid, signal.SIGKILL)
         failed = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
-        return (failed[1] if failed else output[-400:]) if tests.returncode else None
+        if not tests.returncode:
+            return None
+        return failed[1] if failed else f"an end without a test: {' '.join(output.split()[-8:])}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
