@@ -29,7 +29,7 @@ Told = list[tuple[str, str | None, str]]
 def _logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    root.handlers.clear()  # lest setting up closes them
+    root.handlers.clear()  # which setting up would close
     yield
     logging.captureWarnings(False)
     root.handlers[:] = handlers
