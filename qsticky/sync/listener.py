@@ -121,7 +121,7 @@ class Listener:
         logged = self._log.mark is None or bool(self._heard(preferences))
         self._sockets.note_opened(logged=logged)
 
-    def before_opening(self, port: int, preferences: Preferences) -> None:
+    def before_opening(self, port: int) -> None:
         """Note where the log ends, so that what is logged of the opening is told from the rest."""
         self._log.take(self._qbittorrent.listen_log(port, self._log.mark))
         self._log.forget()

@@ -115,7 +115,7 @@ class Reconciler:
     def _open(self, preferences: Preferences, *ports: int) -> None:
         """Have the sockets opened on the last of these ports, and learn what became of it."""
         wanted = ports[-1]
-        self._listener.before_opening(wanted, preferences)
+        self._listener.before_opening(wanted)
         self._listening_port.set(ports)
         self._other_hand.note_verified(wanted)
         self._listener.after_opening(wanted, preferences)
