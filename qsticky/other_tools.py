@@ -1,10 +1,9 @@
 """What the variables of other tools are here, as docs/upgrading.md shows and the start tells."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Tool:
+class Tool(NamedTuple):
     """Some tools whose variables are the same, by the heading that docs/upgrading.md gives them.
 
     `here` says in words what to set in place of each variable, and `unneeded` are those for which

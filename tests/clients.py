@@ -1,7 +1,6 @@
 """Clients of both services as the tests' own process uses them."""
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def make_synchronizer(
     return Synchronizer(
         gluetun,
         qbittorrent,
-        replace(usual, **options),
+        usual._replace(**options),
         kernel=kernel,
         clock=clock,
         stopping=stopping or threading.Event(),

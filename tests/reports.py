@@ -1,6 +1,5 @@
 """Reports as tests need them: a good one and a bad one, changed where it matters."""
 
-from dataclasses import replace
 from typing import Any
 
 from qsticky.errors import Reason, SyncError
@@ -26,12 +25,12 @@ _SYNCED = SyncReport(
 
 def synced(**facts: Any) -> SyncReport:
     """Both services answered, and have the same port."""
-    return replace(_SYNCED, **facts)
+    return _SYNCED._replace(**facts)
 
 
 def waiting(**facts: Any) -> SyncReport:
     """Gluetun has no forwarded port yet."""
-    return replace(_SYNCED, **{"status": Status.WAITING, "forwarded_port": 0, **facts})
+    return _SYNCED._replace(**{"status": Status.WAITING, "forwarded_port": 0, **facts})
 
 
 def failing(reason: Reason, sentence: str = "It failed; mend it", **facts: Any) -> SyncReport:
@@ -45,13 +44,13 @@ def failing(reason: Reason, sentence: str = "It failed; mend it", **facts: Any) 
         failure=error,
         problem=error,
     )
-    return replace(bare, **facts)
+    return bare._replace(**facts)
 
 
 def degraded(sentence: str = "Gluetun is away; start it", **facts: Any) -> SyncReport:
     """Gluetun's API could not be read, and the port came from the file."""
     problem = SyncError(Reason.GLUETUN_UNREACHABLE, sentence)
-    return replace(_SYNCED, **{"gluetun_up": False, "problem": problem, **facts})
+    return _SYNCED._replace(**{"gluetun_up": False, "problem": problem, **facts})
 
 
 KNOWN = synced(

@@ -3,8 +3,8 @@
 import ctypes
 import errno
 import os
-from dataclasses import dataclass
 from struct import Struct
+from typing import NamedTuple
 
 # linux/inotify.h: `struct inotify_event` (watch, mask, cookie, length of the name, which is padded
 # with zeros), and the bits of its mask.
@@ -28,8 +28,7 @@ _remove_watch = _libc.inotify_rm_watch
 _remove_watch.argtypes = [ctypes.c_int, ctypes.c_int]
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """Something happened to what is watched, or to the name in it.
 
     `watch` is -1 for OVERFLOW, when events were dropped. IGNORED is the last of a watch's: it was

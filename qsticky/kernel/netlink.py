@@ -75,8 +75,7 @@ class Interface:
         return tuple(one for one in self.addresses if one.version == 4) or self.addresses
 
 
-@dataclass(frozen=True)
-class Listener:
+class Listener(NamedTuple):
     """A TCP socket that listens; what only `sock_diag` tells is None where /proc was read.
 
     `interface_index` is the interface's that it is bound to, which may be gone; 0: to none.
@@ -112,8 +111,7 @@ class Connection(NamedTuple):
     established: bool
 
 
-@dataclass(frozen=True)
-class PortSockets:
+class PortSockets(NamedTuple):
     """The TCP sockets whose local port is the one that was asked for."""
 
     listeners: tuple[Listener, ...] = ()

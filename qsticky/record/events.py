@@ -1,8 +1,8 @@
 """The events that a log line can be, and the last ones for the page."""
 
 import logging
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from qsticky.text import printable
 
@@ -30,8 +30,7 @@ class Event(StrEnum):
     SHUTDOWN = "shutdown"
 
 
-@dataclass(frozen=True)
-class RecentEvent:
+class RecentEvent(NamedTuple):
     """An event as the page shows it; `at` is seconds since the epoch."""
 
     at: float

@@ -3,8 +3,8 @@
 import contextlib
 import json
 import threading
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from qsticky import __version__
 from qsticky.clock import Clock, rfc3339, wall
@@ -15,8 +15,7 @@ from qsticky.text import printable
 _SLACK = 5.0
 
 
-@dataclass(frozen=True)
-class _State:
+class _State(NamedTuple):
     """The last report, and what is known from earlier ones. Moments are monotonic seconds."""
 
     report: SyncReport
@@ -163,19 +162,19 @@ class Health:
 
 def _after(state: _State, report: SyncReport, ended: float) -> _State:
     """Return what is known after a report, of a sync that ended at a moment."""
-    new = replace(state, report=report, last_check=ended)
+    new = state._replace(report=report, last_check=ended)
     if report.status is not state.report.status:
-        new = replace(new, status_since=ended)
+        new = new._replace(status_since=ended)
     if report.problem:
-        new = replace(new, last_error=printable(str(report.problem)), last_error_at=ended)
+        new = new._replace(last_error=printable(str(report.problem)), last_error_at=ended)
     if report.forwarded_port is not None:
-        new = replace(new, forwarded_port=report.forwarded_port)
+        new = new._replace(forwarded_port=report.forwarded_port)
     if report.current_port is not None:
-        new = replace(new, current_port=report.current_port)
+        new = new._replace(current_port=report.current_port)
     if report.status is Status.SYNCED:
-        new = replace(new, last_success=ended)
+        new = new._replace(last_success=ended)
     if report.change and report.change.verified:
-        new = replace(new, last_port_change=ended)
+        new = new._replace(last_port_change=ended)
     if report.last_incoming is not None:
-        new = replace(new, last_incoming=report.last_incoming)
+        new = new._replace(last_incoming=report.last_incoming)
     return new

@@ -1,9 +1,9 @@
 """What notifications say: the title and the sentence for people, the facts for programs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from qsticky.clock import in_words, rfc3339
 from qsticky.errors import Reason
@@ -25,8 +25,7 @@ class Occasion(StrEnum):
         return "state" if self in (Occasion.FAILING, Occasion.RECOVERED) else self.value
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """A notification. `facts` are the fields of the document that a `json://` address gets."""
 
     occasion: Occasion

@@ -1,7 +1,7 @@
 """Which notifications the reports are worth."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from qsticky.clock import Clock
 from qsticky.record import messages
@@ -10,8 +10,7 @@ from qsticky.record.messages import Message, Occasion
 from qsticky.sync.report import Status, SyncReport
 
 
-@dataclass(frozen=True)
-class _Failure:
+class _Failure(NamedTuple):
     """A failure that lasts: since when, and whether its message was handed over."""
 
     began: float
@@ -58,7 +57,7 @@ class Notifier:
             self._tell(message, after=left)
         else:
             self._delivery.reword(message)
-        self._failure = replace(failure, handed_over=True)
+        self._failure = failure._replace(handed_over=True)
 
     def _record_success(self, report: SyncReport) -> None:
         failure, self._failure = self._failure, None
@@ -74,7 +73,7 @@ class Notifier:
         failure = self._failure
         if failure and failure.handed_over and self._left(failure):
             self._delivery.withdraw(Occasion.FAILING)
-            self._failure = replace(failure, handed_over=False)
+            self._failure = failure._replace(handed_over=False)
 
     def _left(self, failure: _Failure) -> float:
         """Return the seconds until a failure has lasted; 0 once it has."""

@@ -1,6 +1,6 @@
 """What is still to be sent to one address, and when: paced, replaced and tried again."""
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from qsticky.record.messages import Message, Occasion
 
@@ -9,8 +9,7 @@ EVERY = 60.0
 RETRIES = (60.0, 300.0, 900.0, 3600.0)  # the last one again and again
 
 
-@dataclass(frozen=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     message: Message
     due: float
     counts_from: float
@@ -52,7 +51,7 @@ class Outbox:
     def reword(self, message: Message) -> None:
         """Take in newer words for what is still to be sent, if it is."""
         if waiting := self._waiting.get(message.occasion):
-            self._waiting[message.occasion] = replace(waiting, message=message)
+            self._waiting[message.occasion] = waiting._replace(message=message)
 
     def withdraw(self, occasion: Occasion) -> None:
         """Forget a message that is no longer so."""
@@ -71,7 +70,7 @@ class Outbox:
         """Take in that a message was not taken: it is due again later, unless a newer one is."""
         if waiting := self._newest(message):
             pause = RETRIES[min(waiting.failures, len(RETRIES) - 1)]
-            again = replace(waiting, due=now + pause, failures=waiting.failures + 1)
+            again = waiting._replace(due=now + pause, failures=waiting.failures + 1)
             self._waiting[message.occasion] = again
 
     def _newest(self, message: Message) -> _Waiting | None:

@@ -1,10 +1,9 @@
 """What qBittorrent's answers hold of what a forwarded port depends on."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from qsticky.text import kept
 
@@ -31,8 +30,7 @@ class Protocol(IntEnum):
     UTP = 2
 
 
-@dataclass(frozen=True)
-class Preferences:
+class Preferences(NamedTuple):
     """The part of qBittorrent's preferences that a forwarded port depends on.
 
     `listen_port` is as stored: qBittorrent also stores ports that can't be. `interface` and
@@ -50,8 +48,7 @@ class Preferences:
     peer_proxy: bool = False
 
 
-@dataclass(frozen=True)
-class TransferInfo:
+class TransferInfo(NamedTuple):
     """What qBittorrent tells of its connections (`transfer/info`).
 
     `connection_status` is None for one that is not known here, and `dht_nodes` where there is no

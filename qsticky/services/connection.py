@@ -7,9 +7,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import requests
 
@@ -22,8 +21,7 @@ _CHUNK = 64 * 1024
 _CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(NamedTuple):
     """A whole answer, not yet judged."""
 
     status: int

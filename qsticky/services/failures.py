@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import ssl
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -19,8 +19,7 @@ from qsticky.services.line import ForAnotherHostError, Stage
 from qsticky.text import kept
 
 
-@dataclass(frozen=True)
-class Service:
+class Service(NamedTuple):
     """Who is spoken to, in the words of metrics, of people and of the configuration.
 
     `verify` is whether, or with which CA bundle, its certificate is verified. `ipv4_only` has its
@@ -239,8 +238,7 @@ def _literal(text: str) -> str:
     return kept(text[:_LONGEST_QUOTE]).replace("{", "(").replace("}", ")")
 
 
-@dataclass(frozen=True)
-class _Failure:
+class _Failure(NamedTuple):
     """What these causes mean; in `problem` stand the remedies by their names."""
 
     causes: tuple[type[BaseException], ...]

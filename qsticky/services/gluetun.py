@@ -5,9 +5,8 @@ import re
 import reprlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from qsticky.errors import ErrorKind, Reason, ServiceError, SyncError
 from qsticky.services.gluetun_roles import Credential, RoleError, Route, Sent, Wrong, refusal
@@ -38,16 +37,14 @@ _NOT_HERE = (301, 400, 401, 404)
 _UNAUTHORIZED = b"Unauthorized"  # its words to a request that is refused; a proxy's are a page
 
 
-@dataclass(frozen=True)
-class PublicAddress:
+class PublicAddress(NamedTuple):
     """The VPN's address on the internet, and the country that it is in, where Gluetun knows it."""
 
     address: str
     country: str | None
 
 
-@dataclass(frozen=True)
-class _Refused:
+class _Refused(NamedTuple):
     status: int
     wants_password: bool
 

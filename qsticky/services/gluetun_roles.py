@@ -5,8 +5,8 @@ the challenge of a role with user and password, and by the version.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
 
@@ -31,8 +31,7 @@ class Sent(StrEnum):
     NOTHING = "nothing"
 
 
-@dataclass(frozen=True)
-class Credential:
+class Credential(NamedTuple):
     """What to present, and the headers that do.
 
     `key_unsent` and `password_unsent` tell that a key, or a user and a password, are set, and not

@@ -3,8 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import requests
 
@@ -34,8 +33,7 @@ _HEADERS: Mapping[str, str | bytes] = {
 }
 
 
-@dataclass(frozen=True)
-class Exchange:
+class Exchange(NamedTuple):
     """One request as its observers see it: the seconds it took, and how it failed if it did."""
 
     service: str

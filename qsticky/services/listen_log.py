@@ -9,10 +9,9 @@ import contextlib
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import islice
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from qsticky.services.bounded_json import parse, strings
 from qsticky.text import kept
@@ -25,16 +24,14 @@ _PORT = re.compile(r"\b(TCP|UTP)/([0-9]{1,5})\b")
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]+")
 
 
-@dataclass(frozen=True)
-class LogMark:
+class LogMark(NamedTuple):
     """A place in the log: an entry's id, and what tells it from another process's same id."""
 
     id: int
     fingerprint: int
 
 
-@dataclass(frozen=True)
-class ListenEntry:
+class ListenEntry(NamedTuple):
     """qBittorrent's word that it listens on an address, or could not, and its whole message."""
 
     address: IPv4Address | IPv6Address
@@ -43,8 +40,7 @@ class ListenEntry:
     message: str
 
 
-@dataclass(frozen=True)
-class ListenLog:
+class ListenLog(NamedTuple):
     """What was logged of one port, oldest first.
 
     `mark` is the newest entry of all that were asked for; None where there is none. `continues`

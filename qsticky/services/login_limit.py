@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from qsticky.clock import Clock
 from qsticky.errors import Reason, ServiceError, SyncError
@@ -14,8 +14,7 @@ _SAME_AFTER = 0.05
 _MOST_READS = 20
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(NamedTuple):
     """A user's name and password; neither shows in a `repr`."""
 
     user: str

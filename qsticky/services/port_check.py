@@ -2,8 +2,8 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from qsticky.clock import Clock
 from qsticky.services.outside_service import PortCheckError
@@ -21,8 +21,7 @@ class CheckResult(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True)
-class PortVerdict:
+class PortVerdict(NamedTuple):
     """What the outside said of the port. `checked_at` is a moment, in monotonic seconds.
 
     `reachable` is None until it said something. `rebind_due` tells that it said closed twice, and
@@ -112,7 +111,7 @@ class PortCheck:
     def rebound(self) -> None:
         """Take in that the listening sockets were opened anew."""
         with self._lock:
-            self._verdict = replace(self._verdict, rebind_due=False)
+            self._verdict = self._verdict._replace(rebind_due=False)
             self._begin_era()
 
     def check_if_due(self) -> None:

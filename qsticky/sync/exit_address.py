@@ -1,7 +1,7 @@
 """The VPN's public address, as Gluetun tells it: when to ask, and whether it is another one."""
 
-from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from qsticky.services.gluetun import PublicAddress
 from qsticky.services.qbittorrent import Address
@@ -9,8 +9,7 @@ from qsticky.services.qbittorrent import Address
 _ASK_EVERY = 600.0
 
 
-@dataclass(frozen=True)
-class ExitAddress:
+class ExitAddress(NamedTuple):
     """The last address that was told, and what was so when it was asked for.
 
     `changed` tells that the last answer was another address than the one before. Moments are
@@ -38,7 +37,7 @@ class ExitAddress:
 
     def not_asked(self) -> "ExitAddress":
         """Return what is known after a sync in which it was not asked for."""
-        return replace(self, changed=False)
+        return self._replace(changed=False)
 
     def seen_by_peers(self, external: tuple[Address, ...]) -> str | None:
         """Pick the address at which peers see qBittorrent that can be laid beside this one."""

@@ -1,14 +1,13 @@
 """Which port is forwarded, from where that is known, and since when there is none."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from qsticky.errors import Reason, SyncError
 from qsticky.services.gluetun import Gluetun, no_port_at
 from qsticky.sync.report import PortSource
 
 
-@dataclass(frozen=True)
-class Ports:
+class Ports(NamedTuple):
     """One reading of all forwarded ports; `source` is None where nobody could tell.
 
     `error` is why the control server didn't answer, also where the port file did.
@@ -30,16 +29,15 @@ def read_ports(gluetun: Gluetun | None, fixed: int | None) -> Ports:
         return Ports(numbers, PortSource.PORT_FILE if numbers else None, error.to_keep())
 
 
-@dataclass(frozen=True)
-class ForwardedPort:
-    """The port at `index` (from 1) as of the last reading; moments are monotonic seconds.
+class ForwardedPort(NamedTuple):
+    """The port at `position` (from 1) as of the last reading; moments are monotonic seconds.
 
     `last` is the last one that was told, 0 for none. `lost` and `restored` tell that the reading
     was the first without a port, or with one again; `unreachable_since` is the moment since which
     the control server can't be reached.
     """
 
-    index: int
+    position: int
     ports: Ports = Ports()
     last: int | None = None
     lost: bool = False
@@ -59,7 +57,7 @@ class ForwardedPort:
         if self.ports.source is None:
             return self.ports.error
         count = len(self.ports.numbers)
-        return no_port_at(self.index, count) if 0 < count < self.index else None
+        return no_port_at(self.position, count) if 0 < count < self.position else None
 
     def after(self, ports: Ports, now: float) -> "ForwardedPort":
         """Return what is known after another reading."""
@@ -70,11 +68,11 @@ class ForwardedPort:
             unreachable = now
         number, missing, was_lost = self.last, self.missing_since, self.was_lost
         if ports.source:
-            number = dict(enumerate(ports.numbers, start=1)).get(self.index, 0)
+            number = dict(enumerate(ports.numbers, start=1)).get(self.position, 0)
             missing = None if number else now if missing is None else missing
             was_lost = not number and (was_lost or bool(self.last))
         return ForwardedPort(
-            self.index,
+            self.position,
             ports,
             number,
             lost=was_lost and not self.was_lost,

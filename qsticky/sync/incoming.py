@@ -1,14 +1,13 @@
 """Who came in: TCP connections that peers opened to the listening port."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from qsticky.kernel.netlink import Connection
 from qsticky.services.qbittorrent import Address
 
 
-@dataclass(frozen=True)
-class Incoming:
+class Incoming(NamedTuple):
     """What the last observation showed: how many are `established`, None where nothing can be seen.
 
     `last` is the moment (monotonic seconds) at which one was seen that was not there at the one
@@ -41,4 +40,4 @@ class Incoming:
 
     def unseen(self) -> "Incoming":
         """Return what is known where nothing can be observed now."""
-        return replace(self, established=None, peers=None)
+        return self._replace(established=None, peers=None)

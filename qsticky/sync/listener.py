@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from qsticky.clock import Clock
 from qsticky.errors import Reason, SyncError
@@ -19,8 +19,7 @@ _HEAR_FOR = 0.15
 _HEAR_EVERY = 0.05
 
 
-@dataclass(frozen=True)
-class Listening:
+class Listening(NamedTuple):
     """The one answer: yes, no or unknown (None), by what, and what is wrong.
 
     `curable` tells that opening the sockets anew may help.
@@ -32,8 +31,7 @@ class Listening:
     curable: bool = False
 
 
-@dataclass(frozen=True)
-class _Circumstances:
+class _Circumstances(NamedTuple):
     """What the sockets depend on: where it differs, they may be others, and the log is read."""
 
     process: int
@@ -110,7 +108,7 @@ class Listener:
             return
         self._learn_network(preferences)
         before, now = self._circumstances, self._now(preferences)
-        if before and replace(before, process=now.process) != now:
+        if before and before._replace(process=now.process) != now:
             self._log.age()
             self._moved = not self._vpn.visible
         self._log.take(self._qbittorrent.listen_log(port, self._log.mark))

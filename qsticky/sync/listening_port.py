@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 
 from qsticky.clock import Clock
 from qsticky.errors import Reason, SyncError
@@ -72,7 +71,7 @@ class ListeningPort:
         if self._change and self._change.new != wanted:
             self._change = None
         if self._change and self._change.new == found:
-            self._change = replace(self._change, verified=True)
+            self._change = self._change._replace(verified=True)
 
     def settle(self) -> None:
         """Note that the change was told, if it is verified."""

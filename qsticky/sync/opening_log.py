@@ -5,13 +5,12 @@ gives up it doesn't log (4.5.2, 5.1.0 and 5.3.0 alike). So only a success ages.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from qsticky.services.qbittorrent import Address, ListenEntry, ListenLog, LogMark, Protocol
 
 
-@dataclass(frozen=True)
-class _Logged:
+class _Logged(NamedTuple):
     entry: ListenEntry
     aged: bool = False
 

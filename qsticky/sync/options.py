@@ -1,10 +1,9 @@
 """What the configuration says of a sync: the table of variables, as the syncs need it."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """`port_index` counts from 1; `fixed_port` takes Gluetun's place. `vpn_interface` is a name.
 
     `beside` tells that qBittorrent is at a loopback address, and `same_network` that Gluetun is as

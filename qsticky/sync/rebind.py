@@ -1,7 +1,7 @@
 """When qBittorrent's listening sockets are to be opened anew: now, later or not at all."""
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from qsticky.sync.report import RebindCause
 
@@ -13,8 +13,7 @@ _PATIENCE = 3
 DISCONNECTED_FOR = 2.0
 
 
-@dataclass(frozen=True)
-class Observation:
+class Observation(NamedTuple):
     """What tells whether a rebind is due: that nothing listens, or that nothing can be seen.
 
     `wrong` is what is known to keep peers out and a rebind may help against. `blind` tells that
@@ -25,8 +24,7 @@ class Observation:
     blind: bool = False
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The cause to rebind for now; or else the seconds until a rebind is due, if one is."""
 
     cause: RebindCause | None = None

@@ -1,7 +1,7 @@
 """Brings qBittorrent to listen on the forwarded port: sets it, observes, and rebinds where due."""
 
 import threading
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from qsticky.clock import Clock
 from qsticky.errors import Reason, SyncError
@@ -29,8 +29,7 @@ _UNKNOWN = Listening()
 _UNASKED = PortVerdict()
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a sync."""
 
     status: Status
@@ -136,7 +135,7 @@ class Reconciler:
             self._rebind.note_evidence(RebindCause.STARTUP)
         verdict = self._rebind.assess(self._observation(listening), self._clock.monotonic())
         if verdict.cause is None:
-            return replace(self._outcome(port, listening), again_in=verdict.wait)
+            return self._outcome(port, listening)._replace(again_in=verdict.wait)
         self._open(preferences, port + 1 if port < 65535 else port - 1, port)
         self._rebind.note_rebind(verdict.cause, self._clock.monotonic())
         if self._port_check:
@@ -146,7 +145,7 @@ class Reconciler:
             self._rebind.note_listening()
         again = self._rebind.assess(self._observation(listening), self._clock.monotonic())
         rebinds = (verdict.cause,)
-        return replace(self._outcome(port, listening), rebinds=rebinds, again_in=again.wait)
+        return self._outcome(port, listening)._replace(rebinds=rebinds, again_in=again.wait)
 
     def _observation(self, listening: Listening) -> Observation:
         hopeless = listening.listening is False and not listening.curable

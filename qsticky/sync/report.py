@@ -1,7 +1,7 @@
 """What one sync learnt and did: the one thing that every recorder takes its facts from."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from qsticky.errors import Reason, SyncError
 from qsticky.services.qbittorrent import ConnectionStatus
@@ -65,8 +65,7 @@ class ListeningBy(StrEnum):
     QBITTORRENT = "qbittorrent"
 
 
-@dataclass(frozen=True)
-class PortChange:
+class PortChange(NamedTuple):
     """A change of qBittorrent's listening port; `verified` once reading back showed it."""
 
     old: int
@@ -74,8 +73,7 @@ class PortChange:
     verified: bool
 
 
-@dataclass(frozen=True)
-class RestartNews:
+class RestartNews(NamedTuple):
     """What became of a VPN restart, in a sentence, and why; `failed` if it needs somebody."""
 
     sentence: str
@@ -83,8 +81,7 @@ class RestartNews:
     failed: bool = False
 
 
-@dataclass(frozen=True)
-class SyncReport:
+class SyncReport(NamedTuple):
     """The facts of one sync. Moments are monotonic seconds, durations seconds.
 
     What could not be learnt is None, and the forwarded port 0 where Gluetun has none. `problem` is

@@ -5,8 +5,8 @@ none of them. Options are named as qBittorrent's dialog has them.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from qsticky.kernel.netlink import Interface
 from qsticky.services.qbittorrent import Address, Preferences
@@ -14,8 +14,7 @@ from qsticky.services.qbittorrent import Address, Preferences
 _MOST_TOLD = 3
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(NamedTuple):
     """The network that qBittorrent listens in, as far as it is known.
 
     `vpn_interface` is the VPN's where it is visible; `vpn_addresses` and the names of all

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from qsticky.clock import Clock
 from qsticky.errors import Reason, ServiceError, SyncError
@@ -27,8 +27,7 @@ _NOTHING = TransferInfo(None, None, ())
 _REFUSED = (Reason.QBITTORRENT_UNAUTHORIZED, Reason.QBITTORRENT_BANNED)
 
 
-@dataclass(frozen=True)
-class _Asked:
+class _Asked(NamedTuple):
     """What qBittorrent answered, or why it didn't."""
 
     preferences: Preferences | None = None
@@ -147,7 +146,7 @@ class Synchronizer:
             self._vpn.compare(self._listener.addresses_of, process)
             if process != self._versions.process:
                 version = self._qbittorrent.version()
-                self._versions = replace(self._versions, qbittorrent=version, process=process)
+                self._versions = self._versions._replace(qbittorrent=version, process=process)
         except SyncError as error:
             self._note_qbittorrent_failed(error)
             return _Asked(failure=error.to_keep())
@@ -168,11 +167,11 @@ class Synchronizer:
         """Ask Gluetun for the VPN's public address and its version, when that is due."""
         self._exit = self._exit.not_asked()
         if self._gluetun is None or self._port.ports.error:
-            self._versions = replace(self._versions, gluetun_asked=False)  # another may be back
+            self._versions = self._versions._replace(gluetun_asked=False)  # another may be back
             return
         if not self._versions.gluetun_asked:
             version = self._gluetun.version()
-            self._versions = replace(self._versions, gluetun=version, gluetun_asked=True)
+            self._versions = self._versions._replace(gluetun=version, gluetun_asked=True)
         now, circumstances = self._clock.monotonic(), (self._vpn.visible, self._port.number)
         if self._exit.due(circumstances, now, blind=not self._vpn.was_visible):
             self._exit = self._exit.after(self._gluetun.public_address(), circumstances, now)
@@ -274,7 +273,7 @@ class Synchronizer:
             again_in=_soonest(outcome.again_in, restart.due_in() if restart else None),
             forwarded_port=port.number,
             port_source=port.ports.source,
-            port_index=port.index,
+            port_index=port.position,
             port_count=len(port.ports.numbers) if port.ports.source else None,
             port_lost=port.lost,
             port_restored=port.restored,

@@ -1,10 +1,9 @@
 """The versions of both services, asked for once for each process that may be behind them."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Versions:
+class Versions(NamedTuple):
     """What was told. Gluetun is asked anew after it was away, qBittorrent for another `process`."""
 
     gluetun: str | None = None

@@ -1,8 +1,7 @@
 """What the page says at a glance: whether peers can connect, by what it is known, what to do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from qsticky.errors import Reason
 from qsticky.sync.report import ListeningBy, Status
@@ -44,8 +43,7 @@ _HANGS = (
 )
 
 
-@dataclass(frozen=True)
-class Story:
+class Story(NamedTuple):
     """The state in words. `looks` is `good`, `bad` or `wait`; `since` is when it began, RFC 3339.
 
     `known_by` says how it is known, or could be; `to_do` what is wrong and what to do about it.

@@ -1,7 +1,7 @@
 """Every state of the page, served by the real routes from reports as the daemon makes them."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -72,7 +72,7 @@ class Site:
     def record(self, report: SyncReport, after: float = 0.0) -> None:
         """Take in a report, so many seconds after what was before."""
         self.clock.advance(after)
-        report = replace(report, finished_at=self.clock.monotonic())
+        report = report._replace(finished_at=self.clock.monotonic())
         self.health.record(report, 30)
 
     def tell(self, name: Event, message: str, level: str = "info") -> None:
@@ -204,7 +204,7 @@ def _not_listening(site: Site) -> None:
     report = synced(**{**PEERS, "listening": False, "incoming_connections": 0})
     failure = failing(Reason.NOT_LISTENING, NOT_LISTENING)
     site.record(
-        replace(report, status=failure.status, failure=failure.failure, problem=failure.problem)
+        report._replace(status=failure.status, failure=failure.failure, problem=failure.problem)
     )
     site.tell(Event.SYNC_FAILED, NOT_LISTENING, "error")
 

@@ -242,7 +242,7 @@ def test_proc_tells_the_same_where_sock_diag_is_refused(
 
     monkeypatch.setattr(messages, "open_socket", refuse)
     told_by_proc = sockets(port)
-    unknown = [replace(one, interface_index=None, ipv6_only=None) for one in told.listeners]
+    unknown = [one._replace(interface_index=None, ipv6_only=None) for one in told.listeners]
     assert sorted(told_by_proc.listeners, key=inode) == sorted(unknown, key=inode)
     assert listeners(port) == told_by_proc.listeners
     assert sorted(told_by_proc.connections, key=str) == sorted(told.connections, key=str)

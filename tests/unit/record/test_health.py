@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -222,7 +221,7 @@ class TestTheDocument:
         statuses = [synced(), synced(), failing(Reason.INTERNAL), failing(Reason.PORT_REJECTED)]
         since = []
         for number, report in enumerate(statuses):
-            health.record(replace(report, finished_at=ENDED + number), 30)
+            health.record(report._replace(finished_at=ENDED + number), 30)
             since.append(read(path)["status_since"][-3:])
         assert since == ["13Z", "13Z", "15Z", "15Z"]
 

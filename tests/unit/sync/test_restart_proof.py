@@ -1,7 +1,6 @@
 """Only both sockets of qBittorrent's being others prove that it restarted."""
 
 import errno
-from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -31,13 +30,13 @@ def proof(kernel: FakeKernel) -> RestartProof:
     ("sockets", "proved"),
     [
         ([WEBUI, PEERS], False),
-        ([replace(WEBUI, inode=12), PEERS], False),  # a proxy's, which was restarted
-        ([WEBUI, replace(PEERS, inode=22)], False),  # its port was changed
-        ([replace(WEBUI, inode=12), replace(PEERS, inode=22)], True),
-        ([replace(WEBUI, inode=12), replace(PEERS, inode=22, uid=0)], False),  # another program's
-        ([replace(WEBUI, inode=12), replace(PEERS, inode=22, address=WEBUI.address)], False),
-        ([replace(WEBUI, inode=12)], False),
-        ([replace(PEERS, inode=22)], False),
+        ([WEBUI._replace(inode=12), PEERS], False),  # a proxy's, which was restarted
+        ([WEBUI, PEERS._replace(inode=22)], False),  # its port was changed
+        ([WEBUI._replace(inode=12), PEERS._replace(inode=22)], True),
+        ([WEBUI._replace(inode=12), PEERS._replace(inode=22, uid=0)], False),  # another program's
+        ([WEBUI._replace(inode=12), PEERS._replace(inode=22, address=WEBUI.address)], False),
+        ([WEBUI._replace(inode=12)], False),
+        ([PEERS._replace(inode=22)], False),
         ([], False),
     ],
 )
@@ -53,16 +52,16 @@ def test_both_must_be_others(
 def test_a_restart_of_which_one_half_is_seen_first_is_proved_by_the_other(
     proof: RestartProof, kernel: FakeKernel
 ) -> None:
-    for sockets in ([], [replace(WEBUI, inode=12)]):
+    for sockets in ([], [WEBUI._replace(inode=12)]):
         kernel.listeners = sockets
         proof.note(TUN0, PORT)
-    kernel.listeners = [replace(WEBUI, inode=12), replace(PEERS, inode=22)]
+    kernel.listeners = [WEBUI._replace(inode=12), PEERS._replace(inode=22)]
     proof.note(TUN0, PORT)
     assert proof.proved
 
 
 def test_it_is_proved_once(proof: RestartProof, kernel: FakeKernel) -> None:
-    kernel.listeners = [replace(WEBUI, inode=12), replace(PEERS, inode=22)]
+    kernel.listeners = [WEBUI._replace(inode=12), PEERS._replace(inode=22)]
     proof.note(TUN0, PORT)
     proof.note(TUN0, PORT)
     assert not proof.proved
@@ -72,7 +71,7 @@ def test_what_was_before_qbittorrent_answered_proves_nothing(
     proof: RestartProof, kernel: FakeKernel
 ) -> None:
     proof.forget()
-    kernel.listeners = [replace(WEBUI, inode=12), replace(PEERS, inode=22)]
+    kernel.listeners = [WEBUI._replace(inode=12), PEERS._replace(inode=22)]
     proof.note(TUN0, PORT)
     assert not proof.proved
 

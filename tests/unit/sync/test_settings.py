@@ -1,6 +1,5 @@
 """Which settings of qBittorrent shut peers out, and what each sentence has people set."""
 
-from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -13,7 +12,7 @@ V4, V6 = ip_address("10.2.0.2"), ip_address("fd00::2")
 FINE = Preferences(listen_port=51500, random_port=False, upnp=False, interface="", web_ui_port=8080)
 HERE = Network("tun0", TUN0, TUN0.vpn_addresses)
 ELSEWHERE = Network("tun0", None, (V4,), ("lo", "eth0", "wg0"))
-BOTH_ELSEWHERE = replace(ELSEWHERE, interfaces=("lo", "eth0", "tun0"))
+BOTH_ELSEWHERE = ELSEWHERE._replace(interfaces=("lo", "eth0", "tun0"))
 UNKNOWN = Network("tun0")
 
 
@@ -24,7 +23,7 @@ def test_the_defaults_shut_nobody_out(network: Network) -> None:
 
 @pytest.mark.parametrize("network", [HERE, ELSEWHERE, UNKNOWN])
 def test_a_proxy_for_peer_connections_does(network: Network) -> None:
-    problem = shut_out_by(replace(FINE, peer_proxy=True), network)
+    problem = shut_out_by(FINE._replace(peer_proxy=True), network)
     assert problem is not None
     assert "untick Options > Connection > Proxy Server > Use proxy for peer connections" in problem
 
@@ -50,7 +49,7 @@ def test_a_proxy_for_peer_connections_does(network: Network) -> None:
 def test_an_interface_that_is_not_the_vpns_does(
     bound_to: str, network: Network, remedy: str | None
 ) -> None:
-    problem = shut_out_by(replace(FINE, interface=bound_to), network)
+    problem = shut_out_by(FINE._replace(interface=bound_to), network)
     assert (problem is None) is (remedy is None)
     assert (remedy or "") in (problem or "")
 
@@ -72,8 +71,8 @@ def test_an_interface_that_is_not_the_vpns_does(
 def test_an_address_that_is_none_of_the_vpns_does(
     bound_to: str, addresses: tuple[Address, ...], fine: bool
 ) -> None:
-    network = replace(ELSEWHERE, vpn_addresses=addresses)
-    problem = shut_out_by(replace(FINE, interface_address=bound_to), network)
+    network = ELSEWHERE._replace(vpn_addresses=addresses)
+    problem = shut_out_by(FINE._replace(interface_address=bound_to), network)
     assert (problem is None) is fine
     if problem:
         option = "set Options > Advanced > Optional IP address to bind to to All addresses, or to"
@@ -81,8 +80,8 @@ def test_an_address_that_is_none_of_the_vpns_does(
 
 
 def test_of_thousands_of_addresses_a_few_are_named() -> None:
-    network = replace(ELSEWHERE, vpn_addresses=(V4,) * 10_000)
-    problem = shut_out_by(replace(FINE, interface_address="192.0.2.9"), network)
+    network = ELSEWHERE._replace(vpn_addresses=(V4,) * 10_000)
+    problem = shut_out_by(FINE._replace(interface_address="192.0.2.9"), network)
     assert problem
     assert len(problem) < 400
 

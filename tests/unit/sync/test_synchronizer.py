@@ -1125,7 +1125,7 @@ def test_a_socket_of_every_address_counts_only_with_what_qbittorrent_logged(
     qbittorrent.interfaces["tun0"] = ()
     qbittorrent.start()
     monkeypatch.setattr(bench.synchronizer._vpn, "compare", lambda *_: None)
-    bench.kernel.listeners = [replace(wildcard, inode=7)]
+    bench.kernel.listeners = [wildcard._replace(inode=7)]
     qbittorrent.expire_sessions()
     qbittorrent.log.clear()
     report = bench.sync(after=60)

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -249,11 +248,8 @@ def test_what_does_not_make_it_fail_is_told_beside_a_green_headline(health: Heal
 
 
 def test_ports_that_differ(health: Health) -> None:
-    report = replace(
-        failing(Reason.PORT_REJECTED, forwarded_port=51218, current_port=6881),
-        gluetun_up=True,
-        qbittorrent_up=True,
-    )
+    rejected = failing(Reason.PORT_REJECTED, forwarded_port=51218, current_port=6881)
+    report = rejected._replace(gluetun_up=True, qbittorrent_up=True)
     assert shown(after(health, report)).ports[1] == "≠"
 
 
