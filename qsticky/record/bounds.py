@@ -9,9 +9,10 @@ from typing import Any
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 
 from qsticky.record.delivery import PATIENCE
-from qsticky.services.line import Adapter, Line
+from qsticky.services.line import Line, have_reported
 
 LARGEST_ANSWER = 64 * 1024
 LONGEST_ANSWER = PATIENCE + 1.0  # when it was given up; who drips would be listened to for days
@@ -60,13 +61,25 @@ class _BoundedSession(requests.Session):
         return answer
 
 
-class _BoundedAdapter(Adapter):
-    """Has the bounds of an answer hold behind a proxy, too."""
+class _BoundedAdapter(HTTPAdapter):
+    """Has the bounds of an answer hold, behind a proxy too."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        have_reported(self.poolmanager, self._line)
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> urllib3.PoolManager:
         manager: urllib3.PoolManager = super().proxy_manager_for(*args, **options)
-        manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
+        have_reported(manager, self._line)
         return manager
+
+    def close(self) -> None:
+        super().close()
+        self._line.forget()
 
 
 class _BoundedSmtp(smtplib.SMTP):

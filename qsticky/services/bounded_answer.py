@@ -39,7 +39,6 @@ class BoundedResponse(http.client.HTTPResponse):
     def expect_body(self, limit: int) -> None:
         """Go on after the head, to a body of at most `limit` bytes."""
         self._wire.expect_body(limit)
-        del self.headers["Set-Cookie2"]  # nobody sends it, and it is parsed in quadratic time
         codings = self.headers.get_all("Transfer-Encoding", [])
         if not codings:
             return

@@ -9,7 +9,6 @@ import ssl
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import requests
 import urllib3
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
@@ -91,15 +90,13 @@ def port_of_https(url: str, answer: Response) -> int | None:
     return port if on and there.hostname == urlsplit(url).hostname else None
 
 
-def unsendable(service: Service, error: requests.RequestException) -> ServiceError:
-    """Make the error of a request that can't be made: of its name, or of a credential."""
-    problem = "can't be found by that name; check {host}"
-    if isinstance(error, requests.exceptions.InvalidHeader):
-        problem = (
-            "can't be asked, for a credential has a character in it that no header can carry, "
-            "such as a line break; correct the credential"
-        )
-    return _unreachable(error, service, Stage.CONNECTING, ErrorKind.CONNECTION, problem)
+def unsendable(service: Service) -> ServiceError:
+    """Make the error of a request that can't be made, for what is in one of its headers."""
+    problem = (
+        "can't be asked, for a credential has a character in it that no header can carry, such as "
+        "a line break; correct the credential"
+    )
+    return _unreachable(OSError(), service, Stage.CONNECTING, ErrorKind.CONNECTION, problem)
 
 
 def has_ca(service: Service) -> bool:
@@ -255,7 +252,7 @@ _FAILURES = (
         "QBITTORRENT_HTTPS=false, and {peers}",
     ),
     _Failure(
-        (socket.gaierror,),
+        (socket.gaierror, urllib3.exceptions.LocationValueError),
         ErrorKind.CONNECTION,
         "can't be found by that name; check {host}: a container's name is known to the containers "
         "in one network with it, while it runs",
@@ -277,7 +274,7 @@ _SHORTAGE = (
     "qSticky has no descriptors, threads or memory left; raise its limits (in compose: ulimits, "
     "pids_limit, mem_limit)"
 )
-_NO_HTTP = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException)
+_NO_HTTP = (urllib3.exceptions.HTTPError, http.client.HTTPException)
 _SET_HTTPS = "if it speaks HTTPS there, set QBITTORRENT_HTTPS=true"
 _SET_PORT = "if that is its port for peers, set QBITTORRENT_PORT to its WebUI's"
 _ALERT = re.compile(r"(SSLV3_ALERT|TLSV1|TLSV13)_\w+")  # OpenSSL's name of what the other side sent

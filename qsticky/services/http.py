@@ -1,16 +1,17 @@
 """One HTTP conversation with one service: every request ends in an answer or a typed error."""
 
 import contextlib
+import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
-
-import requests
+from urllib.parse import urlencode
 
 from qsticky import __version__
 from qsticky.errors import ErrorKind, ServiceError
 from qsticky.services import bounded_json
-from qsticky.services.connection import Connection, Response
+from qsticky.services.connection import Connection, Request, Response
 from qsticky.services.failures import (
     Service,
     explain,
@@ -27,10 +28,11 @@ __all__ = ["Exchange", "HttpClient", "Observer", "Response", "Service", "unobser
 _T = TypeVar("_T")
 
 LARGEST_ANSWER = 1024 * 1024
-_HEADERS: Mapping[str, str | bytes] = {
+_HEADERS = {
     "User-Agent": f"qsticky/{__version__}",
     "Accept-Encoding": "identity",  # on a local line, compression costs more than it saves
 }
+_IN_NO_HEADER = re.compile(rb"[\r\n\0]")
 
 
 class Exchange(NamedTuple):
@@ -72,25 +74,23 @@ class HttpClient:
         operation: str | None = None,
         headers: Mapping[str, bytes] | None = None,
         form: Mapping[str, str] | None = None,
-        json: Mapping[str, str] | None = None,
+        document: Mapping[str, str] | None = None,
         limit: int = LARGEST_ANSWER,
         patience: float | None = None,
     ) -> Iterator[Response]:
         """Send one request, and judge its answer of at most `limit` bytes in a `with`.
 
+        What it carries is a `form`, or a `document` as JSON.
         With `patience` it goes over a connection of its own, is never sent twice, and has so many
         seconds from sending on. Raises `ServiceError`, or lets through the one that the judgement
         raises; the observer is told of each request once, under `operation`, which is the path
         unless given.
         """
-        # Without the spaces around a value, which HTTP would drop and `requests` refuses.
-        own = {name: value.strip() for name, value in (headers or {}).items()}
-        url = self.service.url + path
-        request = requests.Request(method, url, headers={**_HEADERS, **own}, data=form, json=json)
         started = time.monotonic()
         seconds: float | None = None
         failure: ErrorKind | None = None
         try:
+            request = self._request(method, path, headers or {}, form, document)
             response = self._answer(request, limit, patience)
             seconds = time.monotonic() - started
             yield response
@@ -134,16 +134,32 @@ class HttpClient:
     def _connect(self) -> Connection:
         return Connection(self.service.verify, ipv4_only=self.service.ipv4_only)
 
-    def _answer(self, request: requests.Request, limit: int, patience: float | None) -> Response:
+    def _request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, bytes],
+        form: Mapping[str, str] | None,
+        document: Mapping[str, str] | None,
+    ) -> Request:
+        if any(_IN_NO_HEADER.search(value) for value in headers.values()):
+            raise unsendable(self.service)
+        sent = _HEADERS | {name: value.strip().decode("latin-1") for name, value in headers.items()}
+        body = None
+        if form is not None:
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
+            body = urlencode(form).encode()
+        elif document is not None:
+            sent["Content-Type"] = "application/json"
+            body = json.dumps(document).encode()
+        return Request(method, self.service.url + path, sent, body)
+
+    def _answer(self, request: Request, limit: int, patience: float | None) -> Response:
         if not has_ca(self.service):
             raise unverifiable(self.service)
         connection = self._connection if patience is None else self._connect()
         try:
-            prepared = request.prepare()  # what a session would merge into it is switched off
-        except requests.RequestException as error:  # whose text has what a header holds
-            raise unsendable(self.service, error) from None
-        try:
-            return connection.send(prepared, limit=limit, timeout=self.timeout, patience=patience)
+            return connection.send(request, limit=limit, timeout=self.timeout, patience=patience)
         except Exception as error:
             stage = connection.close()
             if connection is self._connection:

@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import Any, cast
+from typing import cast
 
-from requests.adapters import HTTPAdapter
+from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -61,7 +61,7 @@ def _names(connection: HTTPSConnection) -> tuple[str, ...] | None:
 
 
 class Line:
-    """How far a session's connection has come, and the means to end it from another thread.
+    """How far a client's connection has come, and the means to end it from another thread.
 
     `kept` tells that the last request needed no new connection; `limit` is in bytes, and
     `established_at` in monotonic seconds.
@@ -104,7 +104,10 @@ class Line:
             self._socket = connection.sock
 
     def forget(self) -> None:
-        """Let go of the connection, which is over."""
+        """Let go of the connection, which is over: over TLS, it holds 1 MiB or more.
+
+        The classes that report here live on until they are next collected.
+        """
         with self._lock:
             self._connection = self._socket = None
 
@@ -136,57 +139,38 @@ class _Options(list[tuple[int, int, int | bytes]]):
         return super().__iter__()
 
 
-class Adapter(HTTPAdapter):
-    """Has each connection report to a `Line`, and each answer keep to its bounds."""
+def have_reported(pools: PoolManager, line: Line) -> None:
+    """Have each connection of these pools report to a line, and each answer keep to its bounds."""
 
-    def __init__(self, line: Line, *, ipv4_only: bool = False) -> None:
-        self._line = line
-        # No IPv6 socket can be bound to it.
-        self._source_address = ("0.0.0.0", 0) if ipv4_only else None
-        super().__init__(pool_connections=1, pool_maxsize=1)
+    class Answer(BoundedResponse):
+        def begin(self) -> None:
+            super().begin()
+            self.expect_body(line.limit)
 
-    def close(self) -> None:
-        """Free what a connection over TLS holds, 1 MiB or more.
+    class Plain(HTTPConnection):
+        response_class = Answer
 
-        Its line is known to the classes below, which live on until they are next collected.
-        """
-        super().close()
-        self._line.forget()
+        def connect(self) -> None:
+            with line.connecting(self):
+                super().connect()
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Have pools make such connections."""
-        super().init_poolmanager(*args, **kwargs, source_address=self._source_address)
-        line = self._line
+    class Tls(HTTPSConnection):
+        response_class = Answer
 
-        class Answer(BoundedResponse):
-            def begin(self) -> None:
-                super().begin()
-                self.expect_body(line.limit)
-
-        class Plain(HTTPConnection):
-            response_class = Answer
-
-            def connect(self) -> None:
-                with line.connecting(self):
+        def connect(self) -> None:
+            with line.connecting(self):
+                try:
                     super().connect()
+                except ssl.SSLCertVerificationError as error:
+                    if error.verify_code in _FOR_ANOTHER:
+                        raise ForAnotherHostError(_names(self)) from error
+                    raise
+            self.is_verified = True  # as far as people want it: no warning on every connection
 
-        class Tls(HTTPSConnection):
-            response_class = Answer
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
 
-            def connect(self) -> None:
-                with line.connecting(self):
-                    try:
-                        super().connect()
-                    except ssl.SSLCertVerificationError as error:
-                        if error.verify_code in _FOR_ANOTHER:
-                            raise ForAnotherHostError(_names(self)) from error
-                        raise
-                self.is_verified = True  # as far as people want it: no warning on every connection
+    class TlsPool(HTTPSConnectionPool):
+        ConnectionCls = Tls
 
-        class PlainPool(HTTPConnectionPool):
-            ConnectionCls = Plain
-
-        class TlsPool(HTTPSConnectionPool):
-            ConnectionCls = Tls
-
-        self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
+    pools.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}

@@ -6,10 +6,7 @@ Two kinds of services are in use, and both dial the address that asks: one answe
 are down at times.
 """
 
-import contextlib
 import json
-import os
-import ssl
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
@@ -48,7 +45,6 @@ class OutsideService:
             url=f"{parts.scheme}://{host}",
             unreachable=Reason.PORT_CLOSED,
             invalid_response=Reason.PORT_CLOSED,
-            verify=_system_certificates(),
             ipv4_only=True,  # a VPN's forwarded port is one of its IPv4 address
         )
         self._http = HttpClient(service, TIMEOUT, unobserved)
@@ -80,14 +76,3 @@ def _read(body: bytes) -> bool:
     if not isinstance(reachable, bool):
         raise PortCheckError(_NEITHER)
     return reachable
-
-
-def _system_certificates() -> bool | str:
-    """Return where this system keeps its CAs' certificates; True, requests' own, if nowhere."""
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile:
-        return paths.cafile
-    with contextlib.suppress(OSError):
-        if paths.capath and os.listdir(paths.capath):
-            return paths.capath
-    return True

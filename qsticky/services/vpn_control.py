@@ -48,7 +48,7 @@ class VpnControl:
             "PUT",
             VPN_STATUS,
             headers=self._credential().headers,
-            json={"status": status},
+            document={"status": status},
             patience=self._patience,
         ) as answer:
             self._refuse_a_refusal(answer)
@@ -70,7 +70,11 @@ class VpnControl:
         answered 400, by whoever was let in, in every version.
         """
         with self._http.exchange(
-            "PUT", VPN_STATUS, headers=self._credential().headers, json={}, patience=self._patience
+            "PUT",
+            VPN_STATUS,
+            headers=self._credential().headers,
+            document={},
+            patience=self._patience,
         ) as answer:
             self._refuse_a_refusal(answer)
             if answer.status != 400:

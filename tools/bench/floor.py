@@ -1,7 +1,7 @@
 """What there is no getting below, as processes of their own: `python -m tools.bench.floor`.
 
 `imports` is a bare interpreter that imports modules by their names; it prints its resident memory.
-`exchanges` sends the requests of a steady sync with a bare requests session, at a pace, and prints
+`exchanges` sends the requests of a steady sync by bare urllib3, at a pace, and prints
 what that cost.
 """
 
@@ -20,16 +20,18 @@ def _imports(names: list[str]) -> int:
 
 def _exchanges(gluetun: str, qbittorrent: str, count: int, pace: float) -> tuple[float, float]:
     """Return the CPU seconds and the wall seconds of one sync's requests, on average."""
-    import requests
+    import urllib3
 
-    session = requests.Session()
+    pools = urllib3.PoolManager()
     user = {"username": "admin", "password": "adminadmin"}
-    session.post(f"{qbittorrent}/api/v2/auth/login", data=user).raise_for_status()
+    login = f"{qbittorrent}/api/v2/auth/login"
+    answer = pools.request("POST", login, fields=user, encode_multipart=False)
+    session = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
 
     def exchange() -> None:
-        session.get(f"{gluetun}/v1/portforward").json()
-        session.get(f"{qbittorrent}/api/v2/app/preferences").json()
-        session.get(f"{qbittorrent}/api/v2/transfer/info").json()
+        pools.request("GET", f"{gluetun}/v1/portforward").json()
+        for path in ("app/preferences", "transfer/info"):
+            pools.request("GET", f"{qbittorrent}/api/v2/{path}", headers=session).json()
 
     exchange()
     cpu, wall = time.process_time(), 0.0

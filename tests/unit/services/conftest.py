@@ -1,22 +1,19 @@
 """A mocked WebUI, and clients of it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-import requests
-from requests_mock import Mocker
-from requests_mock.request import _RequestObjectProxy as Request
-from requests_mock.response import _Context as Context
 
 from qsticky.services.factory import make_qbittorrent
 from qsticky.services.http import Exchange
 from qsticky.services.qbittorrent import LoginLimit, QBittorrent
 from tests.fakes import FakeClock
 from tests.unit.conftest import Load
+from tests.unit.services.mocker import Context, Mocker, Request
 
 URL = "http://qbittorrent:8080"
 READ = "/api/v2/app/preferences"
@@ -80,7 +77,7 @@ class WebUI:
 
     def _called(self, request: Request, context: Context) -> str:
         if self.gone:
-            raise requests.ConnectionError(ConnectionRefusedError())
+            raise ConnectionRefusedError
         context.headers.update(TEXT)
         self.calls.append(path_of(request))
         self.requests.append(request)
@@ -111,8 +108,13 @@ def path_of(request: Request) -> str:
 
 
 def cookie_of(request: Request) -> str | None:
-    sent = request.headers.get("Cookie")
-    return sent.decode() if isinstance(sent, bytes) else sent
+    return request.headers.get("Cookie")
+
+
+@pytest.fixture
+def requests_mock() -> Iterator[Mocker]:
+    with Mocker() as mocker:
+        yield mocker
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from requests_mock import ANY, Mocker
 
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.errors import SyncError
@@ -22,6 +21,7 @@ from qsticky.sync.report import Trigger
 from tests.clients import make_synchronizer
 from tests.fakes import FakeClock
 from tests.unit.conftest import Load, Script, Server
+from tests.unit.services.mocker import ANY, Mocker
 
 unhurried = settings(deadline=None, max_examples=25)
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import requests
-from requests_mock import ANY, Mocker
 
 from qsticky.demo.gluetun_simulator import GluetunRelease, GluetunSimulator
 from qsticky.errors import ErrorKind, Reason, ServiceError
@@ -17,6 +15,7 @@ from qsticky.services.gluetun import Gluetun, PublicAddress
 from qsticky.services.gluetun_roles import RoleError, Route, Wrong
 from qsticky.services.http import Exchange, unobserved
 from tests.unit.conftest import Load
+from tests.unit.services.mocker import ANY, Mocker
 
 URL = "http://gluetun:8000"
 NEW = "/v1/portforward"
@@ -426,7 +425,7 @@ def test_a_sentence_about_no_port_stays_short(
 
 
 def test_an_unreachable_gluetun_is_told(gluetun: Gluetun, requests_mock: Mocker) -> None:
-    requests_mock.get(URL + NEW, exc=requests.ConnectionError(ConnectionRefusedError()))
+    requests_mock.get(URL + NEW, exc=ConnectionRefusedError())
     sentence = failure(gluetun, Reason.GLUETUN_UNREACHABLE, ErrorKind.CONNECTION)
     assert "refused the connection" in sentence
 
@@ -437,7 +436,7 @@ def test_an_unreachable_gluetun_is_told(gluetun: Gluetun, requests_mock: Mocker)
 @pytest.mark.parametrize(
     ("variables", "headers"),
     [
-        ({"GLUETUN_APIKEY": "kéy"}, {"X-API-Key": "kéy".encode()}),
+        ({"GLUETUN_APIKEY": "kéy"}, {"X-API-Key": "kéy".encode().decode("latin-1")}),
         ({"GLUETUN_APIKEY": ""}, {}),
         (
             {
@@ -446,7 +445,7 @@ def test_an_unreachable_gluetun_is_told(gluetun: Gluetun, requests_mock: Mocker)
                 "GLUETUN_PASSWORD": "sécret:x",
                 "GLUETUN_APIKEY": "key",
             },
-            {"Authorization": b"Basic " + base64.b64encode("me:sécret:x".encode())},
+            {"Authorization": f"Basic {base64.b64encode('me:sécret:x'.encode()).decode()}"},
         ),
         ({"GLUETUN_AUTH_TYPE": "none", "GLUETUN_APIKEY": "key"}, {}),
     ],
@@ -458,7 +457,7 @@ def test_each_authentication_sends_its_header_on_both_routes(
     requests_mock: Mocker,
     exchanges: list[Exchange],
     variables: dict[str, str],
-    headers: dict[str, bytes],
+    headers: dict[str, str],
 ) -> None:
     install(ports_by("3.40", '{"port":5914}'))
     make_gluetun(load(GLUETUN_HOST="gluetun", **variables), exchanges.append).forwarded_ports()
@@ -479,7 +478,7 @@ def test_a_key_that_changes_on_disk_is_sent_anew(
         key.write_text(content)
         gluetun.forwarded_ports()
     sent = [request.headers.get("X-API-Key") for request in requests_mock.request_history]
-    assert sent == [None, b"first", b"second"]
+    assert sent == [None, "first", "second"]
 
 
 @pytest.mark.parametrize(
@@ -533,7 +532,7 @@ def test_the_public_address_is_told_where_it_is_known(
     mocked = requests_mock.get(URL + IP, text=body)
     assert [gluetun.public_address() for _ in range(2)] == [found] * 2
     assert mocked.call_count == 2
-    assert mocked.request_history[-1].headers["X-API-Key"] == b"key"
+    assert mocked.request_history[-1].headers["X-API-Key"] == "key"
 
 
 @pytest.mark.parametrize("status", [401, 404])
@@ -549,7 +548,7 @@ def test_a_refused_public_address_is_not_asked_for_until_gluetun_was_away(
     assert mocked.call_count == 1
     assert [exchange.error for exchange in exchanges] == [None]
     assert gluetun.public_ip_refused
-    requests_mock.get(URL + NEW, exc=requests.ConnectionError(ConnectionRefusedError()))
+    requests_mock.get(URL + NEW, exc=ConnectionRefusedError())
     failure(gluetun, Reason.GLUETUN_UNREACHABLE, ErrorKind.CONNECTION)
     install(ports_by("3.41", '{"port":5914}'))
     requests_mock.get(URL + IP, text='{"public_ip":"203.0.113.7"}')
@@ -560,7 +559,7 @@ def test_a_refused_public_address_is_not_asked_for_until_gluetun_was_away(
 def test_a_public_address_that_cannot_be_asked_for_is_no_error(
     gluetun: Gluetun, requests_mock: Mocker
 ) -> None:
-    requests_mock.get(URL + IP, exc=requests.ReadTimeout(TimeoutError()))
+    requests_mock.get(URL + IP, exc=TimeoutError())
     assert gluetun.public_address() is None
     requests_mock.get(URL + IP, text='{"public_ip":"203.0.113.7"}')
     assert gluetun.public_address() == PublicAddress("203.0.113.7", None)
@@ -616,7 +615,7 @@ def test_what_is_no_version_is_none(
 
 
 def test_a_silent_gluetun_has_no_version(gluetun: Gluetun, requests_mock: Mocker) -> None:
-    requests_mock.get(ANY, exc=requests.ConnectionError(ConnectionRefusedError()))
+    requests_mock.get(ANY, exc=ConnectionRefusedError())
     assert gluetun.version() is None
 
 
@@ -627,7 +626,7 @@ def test_a_gluetun_that_was_away_may_be_back_as_another_version(
     install(ports_by("3.40", '{"port":5914}'))
     gluetun.forwarded_ports()
     assert gluetun.version() == "3.39.1 to 3.40"
-    requests_mock.get(URL + OLD, exc=requests.ConnectionError(ConnectionRefusedError()))
+    requests_mock.get(URL + OLD, exc=ConnectionRefusedError())
     failure(gluetun, Reason.GLUETUN_UNREACHABLE, ErrorKind.CONNECTION)
     assert gluetun.version() == "3.39.1 to 3.41.1"
 

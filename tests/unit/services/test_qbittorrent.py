@@ -5,9 +5,6 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from requests_mock import Mocker
-from requests_mock.request import _RequestObjectProxy as Request
-from requests_mock.response import _Context as Context
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services.qbittorrent import (
@@ -30,6 +27,7 @@ from tests.unit.services.conftest import (
     WRITE,
     WebUI,
 )
+from tests.unit.services.mocker import Context, Mocker, Request
 
 
 def failure(qbittorrent: QBittorrent) -> ServiceError:
@@ -229,11 +227,11 @@ def test_what_is_no_port_is_never_set(
     assert open_webui.calls == []
 
 
-@pytest.mark.parametrize("status", [200, 201, 204])
+@pytest.mark.parametrize(("status", "body"), [(200, "whatever"), (201, "Ok."), (204, "")])
 def test_any_2xx_is_a_port_set(
-    qbittorrent: QBittorrent, requests_mock: Mocker, status: int
+    qbittorrent: QBittorrent, requests_mock: Mocker, status: int, body: str
 ) -> None:
-    mocked = requests_mock.post(URL + WRITE, status_code=status, text="whatever")
+    mocked = requests_mock.post(URL + WRITE, status_code=status, text=body)
     qbittorrent.set_listen_port(51218)
     assert mocked.call_count == 1
 

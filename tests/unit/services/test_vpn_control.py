@@ -1,7 +1,6 @@
 """What Gluetun's answers to being told a VPN status mean."""
 
 import pytest
-from requests_mock import Mocker
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services.factory import make_vpn_control
@@ -9,6 +8,7 @@ from qsticky.services.gluetun_roles import RoleError
 from qsticky.services.http import Exchange
 from qsticky.services.vpn_control import VpnControl, VpnStatus
 from tests.unit.conftest import Load
+from tests.unit.services.mocker import Mocker
 
 URL = "http://gluetun:8000/v1/vpn/status"
 
@@ -25,7 +25,7 @@ def test_a_status_is_asked_for_with_the_credential(
     sent = requests_mock.put(URL, text='{"outcome":"as you like"}\n')
     assert control.set_status(status) == "as you like"
     assert sent.request_history[0].json() == {"status": str(status)}
-    assert sent.request_history[0].headers["X-API-Key"] == b"key"
+    assert sent.request_history[0].headers["X-API-Key"] == "key"
 
 
 def test_permission_is_asked_for_without_a_status(
