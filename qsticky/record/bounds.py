@@ -12,7 +12,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from qsticky.record.delivery import PATIENCE
-from qsticky.services.line import Line, have_reported
+from qsticky.services.line import Line, follow
 
 LARGEST_ANSWER = 64 * 1024
 LONGEST_ANSWER = PATIENCE + 1.0  # when it was given up; who drips would be listened to for days
@@ -70,11 +70,11 @@ class _BoundedAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
-        have_reported(self.poolmanager, self._line)
+        follow(self._line, self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> urllib3.PoolManager:
         manager: urllib3.PoolManager = super().proxy_manager_for(*args, **options)
-        have_reported(manager, self._line)
+        follow(self._line, manager)
         return manager
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 import urllib3
 
 from qsticky.services.bounded_answer import UnfitAnswerError, too_long
-from qsticky.services.line import Line, Stage, have_reported
+from qsticky.services.line import Line, Stage, follow
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -74,7 +74,7 @@ class Connection:
             ca_certs=None if folder else ca,
             ca_cert_dir=ca if folder else None,
         )
-        have_reported(self._pools, self._line)
+        follow(self._line, self._pools)
         self._jobs = queue.SimpleQueue[Callable[[], None] | None]()
         self._thread: threading.Thread | None = None
         self._end = weakref.finalize(self, self._jobs.put, None)

@@ -80,11 +80,10 @@ class HttpClient:
     ) -> Iterator[Response]:
         """Send one request, and judge its answer of at most `limit` bytes in a `with`.
 
-        What it carries is a `form`, or a `document` as JSON.
-        With `patience` it goes over a connection of its own, is never sent twice, and has so many
-        seconds from sending on. Raises `ServiceError`, or lets through the one that the judgement
-        raises; the observer is told of each request once, under `operation`, which is the path
-        unless given.
+        It carries a `form`, or a `document` as JSON. With `patience` it goes over a connection of
+        its own, is never sent twice, and has so many seconds from sending on. Raises
+        `ServiceError`, or lets through the one that the judgement raises; the observer is told of
+        each request once, under `operation`, which is the path unless given.
         """
         started = time.monotonic()
         seconds: float | None = None

@@ -139,8 +139,8 @@ class _Options(list[tuple[int, int, int | bytes]]):
         return super().__iter__()
 
 
-def have_reported(pools: PoolManager, line: Line) -> None:
-    """Have each connection of these pools report to a line, and each answer keep to its bounds."""
+def follow(line: Line, pools: PoolManager) -> None:
+    """Have a line know each connection of these pools, and each answer keep to its bounds."""
 
     class Answer(BoundedResponse):
         def begin(self) -> None:
