@@ -93,7 +93,8 @@ def remedies_for_the_host_header(facts: Facts) -> Sequence[Remedy]:
     """
     config = facts.config
     others = [remedies.VALIDATE_NO_HOST]
-    if {"Server", "Via"} & ask(config).headers.keys():
+    headers = ask(config).headers
+    if "Server" in headers or "Via" in headers:
         others.insert(0, remedies.HOST_OF_A_PROXY)
     port = remedies.port_mapping(facts)
     if not _refuses(config, bracketed(config.qbittorrent_host)):

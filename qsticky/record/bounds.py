@@ -1,18 +1,22 @@
 """Keeps Apprise in bounds, which has no settings for them: answers, redirects, log lines."""
 
+import contextlib
 import io
 import logging
 import smtplib
+import socket
 import threading
 import time
 from typing import Any
 
 import requests
-import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3 import PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from qsticky.record.delivery import PATIENCE
-from qsticky.services.line import Line, follow
+from qsticky.services.bounded_answer import BoundedResponse
 
 LARGEST_ANSWER = 64 * 1024
 LONGEST_ANSWER = PATIENCE + 1.0  # when it was given up; who drips would be listened to for days
@@ -37,16 +41,15 @@ class _BoundedSession(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
-        self._line = Line()
-        self._line.limit = LARGEST_ANSWER
+        self._sockets = _Sockets()
         for scheme in ("http://", "https://"):
-            self.mount(scheme, _BoundedAdapter(self._line))
+            self.mount(scheme, _BoundedAdapter(self._sockets))
 
     def get_redirect_target(self, _: requests.Response) -> None:
         return None
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        end = threading.Timer(LONGEST_ANSWER, self._line.close)
+        end = threading.Timer(LONGEST_ANSWER, self._sockets.end)
         end.daemon = True
         end.start()
         try:
@@ -61,25 +64,83 @@ class _BoundedSession(requests.Session):
         return answer
 
 
+class _Sockets:
+    """Those of one session, and the means to end what they wait for."""
+
+    def __init__(self) -> None:
+        self._open: list[socket.socket] = []
+        self._ended = False
+
+    def note(self, opened: socket.socket) -> None:
+        """Note a new one."""
+        self._open.append(opened)
+        if self._ended:
+            self.end()
+
+    def forget(self) -> None:
+        """Let go of them: each over TLS holds 1 MiB or more."""
+        self._open.clear()
+
+    def end(self) -> None:
+        """End them all, from another thread."""
+        self._ended = True
+        for each in self._open:
+            with contextlib.suppress(OSError):
+                # The plain socket's shutdown: a TLS socket's own is not for two threads.
+                socket.SocketType.shutdown(each, socket.SHUT_RDWR)
+
+
 class _BoundedAdapter(HTTPAdapter):
     """Has the bounds of an answer hold, behind a proxy too."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, sockets: _Sockets) -> None:
+        self._sockets = sockets
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
-        follow(self._line, self.poolmanager)
-
-    def proxy_manager_for(self, *args: Any, **options: Any) -> urllib3.PoolManager:
-        manager: urllib3.PoolManager = super().proxy_manager_for(*args, **options)
-        follow(self._line, manager)
-        return manager
+        _bound(self.poolmanager, self._sockets)
 
     def close(self) -> None:
         super().close()
-        self._line.forget()
+        self._sockets.forget()
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> PoolManager:
+        manager: PoolManager = super().proxy_manager_for(*args, **options)
+        _bound(manager, self._sockets)
+        return manager
+
+
+def _bound(pools: PoolManager, sockets: _Sockets) -> None:
+    """Have these pools make connections that tell their sockets, and read answers in bounds."""
+
+    class Answer(BoundedResponse):
+        def begin(self) -> None:
+            super().begin()
+            self.expect_body(LARGEST_ANSWER)
+
+    class Plain(HTTPConnection):
+        response_class = Answer
+
+        def connect(self) -> None:
+            super().connect()
+            sockets.note(self.sock)
+
+    class Tls(HTTPSConnection):
+        response_class = Answer
+
+        def connect(self) -> None:
+            super().connect()
+            sockets.note(self.sock)
+            self.is_verified = True  # as far as people want it: no warning on every connection
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class TlsPool(HTTPSConnectionPool):
+        ConnectionCls = Tls
+
+    pools.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
 
 
 class _BoundedSmtp(smtplib.SMTP):

@@ -20,7 +20,7 @@ class UnfitAnswerError(Exception):
 class BoundedResponse(http.client.HTTPResponse):
     """Counts an answer's bytes off the wire, and reads its chunks strictly.
 
-    What reads from it sees no Transfer-Encoding: `urllib3` would take any number for a chunk's
+    What reads from it sees no Transfer-Encoding: by itself it would take any number for a chunk's
     size, a negative one too.
     """
 
@@ -41,6 +41,9 @@ class BoundedResponse(http.client.HTTPResponse):
         self._wire.expect_body(limit)
         codings = self.headers.get_all("Transfer-Encoding", [])
         if not codings:
+            lengths = {*self.headers.get_all("Content-Length", [])}
+            if len(lengths) > 1 or not all(map(str.isdecimal, lengths)):
+                raise http.client.HTTPException("a length that is none, or several")
             return
         if len(codings) > 1 or not self.chunked:
             raise http.client.UnknownTransferEncoding

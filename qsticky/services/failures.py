@@ -9,12 +9,9 @@ import ssl
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import urllib3
-
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services.bounded_answer import UnfitAnswerError
-from qsticky.services.connection import Response, chain, find
-from qsticky.services.line import ForAnotherHostError, Stage
+from qsticky.services.line import ForAnotherHostError, Response, Stage
 from qsticky.text import kept
 
 
@@ -119,24 +116,25 @@ def explain(
 
     None for one that no network causes. `timeout` is the request's, in seconds.
     """
-    if unfit := find(error, UnfitAnswerError):
-        return invalid_response(service, ErrorKind.INVALID_RESPONSE, unfit.problem)
-    if find(error, TimeoutError):
+    if isinstance(error, UnfitAnswerError):
+        return invalid_response(service, ErrorKind.INVALID_RESPONSE, error.problem)
+    if isinstance(error, TimeoutError):
         kind, problem = _timed_out(stage, timeout)
-    elif alert := _ALERT.match(getattr(find(error, ssl.SSLError), "reason", None) or ""):
+    elif alert := _ALERT.match(getattr(error, "reason", None) or ""):
         kind, problem = ErrorKind.TLS, _refused_handshake(alert[0])
-    elif another := find(error, ForAnotherHostError):
-        kind, problem = ErrorKind.TLS, _for_another_host(another.names)
-    elif refused := find(error, ssl.SSLCertVerificationError):
-        kind, problem = ErrorKind.TLS, _refused_certificate(refused, service)
+    elif isinstance(error, ForAnotherHostError):
+        kind, problem = ErrorKind.TLS, _for_another_host(error.names)
+    elif isinstance(error, ssl.SSLCertVerificationError):
+        kind, problem = ErrorKind.TLS, _refused_certificate(error, service)
     elif stage is not Stage.ESTABLISHED and not _loads(service.verify):
         return unverifiable(service)
-    elif row := next((row for row in _FAILURES if find(error, *row.causes)), None):
+    elif row := next((row for row in _FAILURES if isinstance(error, row.causes)), None):
         kind, problem = row.kind, row.problem
-    elif code := next((e.errno for e in chain(error) if isinstance(e, OSError) and e.errno), None):
-        remedy = _SHORTAGE if code in _SHORTAGES else "{check}"
-        kind, problem = ErrorKind.CONNECTION, f"can't be reached ({os.strerror(code)}); {remedy}"
-    elif find(error, *_NO_HTTP):
+    elif isinstance(error, OSError) and error.errno:
+        remedy = _SHORTAGE if error.errno in _SHORTAGES else "{check}"
+        why = os.strerror(error.errno)
+        kind, problem = ErrorKind.CONNECTION, f"can't be reached ({why}); {remedy}"
+    elif isinstance(error, http.client.HTTPException):
         problem = "answered with something that is not HTTP"
         return invalid_response(service, ErrorKind.INVALID_RESPONSE, problem)
     else:
@@ -175,9 +173,8 @@ def _unreachable(
 
 
 def _nobody_is_there(error: BaseException) -> bool:
-    unresolved = find(error, socket.gaierror)
-    unknown = unresolved is not None and unresolved.errno == socket.EAI_NONAME
-    return unknown or find(error, ConnectionRefusedError) is not None
+    unknown = isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+    return unknown or isinstance(error, ConnectionRefusedError)
 
 
 def _timed_out(stage: Stage, timeout: float) -> tuple[ErrorKind, str]:
@@ -252,14 +249,14 @@ _FAILURES = (
         "QBITTORRENT_HTTPS=false, and {peers}",
     ),
     _Failure(
-        (socket.gaierror, urllib3.exceptions.LocationValueError),
+        (socket.gaierror, UnicodeError),  # UnicodeError: of a name in other letters
         ErrorKind.CONNECTION,
         "can't be found by that name; check {host}: a container's name is known to the containers "
         "in one network with it, while it runs",
     ),
     _Failure((ConnectionRefusedError,), ErrorKind.CONNECTION, "refused the connection; {check}"),
     _Failure(
-        (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead),
+        (http.client.IncompleteRead,),
         ErrorKind.CONNECTION,
         "broke off in the middle of its answer; look at its log, and {check}",
     ),
@@ -274,7 +271,6 @@ _SHORTAGE = (
     "qSticky has no descriptors, threads or memory left; raise its limits (in compose: ulimits, "
     "pids_limit, mem_limit)"
 )
-_NO_HTTP = (urllib3.exceptions.HTTPError, http.client.HTTPException)
 _SET_HTTPS = "if it speaks HTTPS there, set QBITTORRENT_HTTPS=true"
 _SET_PORT = "if that is its port for peers, set QBITTORRENT_PORT to its WebUI's"
 _ALERT = re.compile(r"(SSLV3_ALERT|TLSV1|TLSV13)_\w+")  # OpenSSL's name of what the other side sent

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from qsticky import __version__
 from qsticky.errors import ErrorKind, ServiceError
 from qsticky.services import bounded_json
-from qsticky.services.connection import Connection, Request, Response
+from qsticky.services.connection import Connection
 from qsticky.services.failures import (
     Service,
     explain,
@@ -21,17 +21,14 @@ from qsticky.services.failures import (
     unsendable,
     unverifiable,
 )
-from qsticky.services.line import Stage
+from qsticky.services.line import Request, Response, Stage
 
 __all__ = ["Exchange", "HttpClient", "Observer", "Response", "Service", "unobserved"]
 
 _T = TypeVar("_T")
 
 LARGEST_ANSWER = 1024 * 1024
-_HEADERS = {
-    "User-Agent": f"qsticky/{__version__}",
-    "Accept-Encoding": "identity",  # on a local line, compression costs more than it saves
-}
+_HEADERS = {"User-Agent": f"qsticky/{__version__}"}
 _IN_NO_HEADER = re.compile(rb"[\r\n\0]")
 
 
@@ -130,8 +127,15 @@ class HttpClient:
             raise self.error(ErrorKind.INVALID_RESPONSE, problem)
         return parsed
 
-    def _connect(self) -> Connection:
-        return Connection(self.service.verify, ipv4_only=self.service.ipv4_only)
+    def _connect(self, patience: float | None = None) -> Connection:
+        service = self.service
+        return Connection(
+            service.url,
+            service.verify,
+            timeout=self.timeout,
+            patience=patience,
+            ipv4_only=service.ipv4_only,
+        )
 
     def _request(
         self,
@@ -151,14 +155,14 @@ class HttpClient:
         elif document is not None:
             sent["Content-Type"] = "application/json"
             body = json.dumps(document).encode()
-        return Request(method, self.service.url + path, sent, body)
+        return Request(method, path, sent, body)
 
     def _answer(self, request: Request, limit: int, patience: float | None) -> Response:
         if not has_ca(self.service):
             raise unverifiable(self.service)
-        connection = self._connection if patience is None else self._connect()
+        connection = self._connection if patience is None else self._connect(patience)
         try:
-            return connection.send(request, limit=limit, timeout=self.timeout, patience=patience)
+            return connection.send(request, limit)
         except Exception as error:
             stage = connection.close()
             if connection is self._connection:

@@ -1,25 +1,52 @@
-"""How far a connection to a service came, the means to end it, and its bounds in bytes."""
+"""One kept connection to a service: how far it came, its bounds, and the means to end it."""
 
 import contextlib
-import logging
+import http.client
+import os
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import cast
+from typing import NamedTuple, cast
+from urllib.parse import urlsplit
 
-from urllib3 import PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-
-from qsticky.services.bounded_answer import BoundedResponse
+from qsticky.services.bounded_answer import BoundedResponse, UnfitAnswerError, too_long
 
 _FOR_ANOTHER = (62, 64)  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and ..._IP_ADDRESS_MISMATCH
+_CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
-# It would log headers that it can't parse, with the path, a traceback and cookies, at each request.
-logging.getLogger("urllib3.connection").setLevel(logging.CRITICAL + 1)
+
+class Request(NamedTuple):
+    """A whole request, as it is sent."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes | None = None
+
+
+class Response(NamedTuple):
+    """A whole answer, not yet judged."""
+
+    status: int
+    body: bytes
+    headers: http.client.HTTPMessage
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is any 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """Those that it sets, but for their attributes; one that it empties is none."""
+        cookies = {}
+        for line in self.headers.get_all("Set-Cookie", []):
+            name, _, value = line.partition(";")[0].partition("=")
+            if value.strip():
+                cookies[name.strip()] = value.strip()
+        return cookies
 
 
 class ForAnotherHostError(Exception):
@@ -41,136 +68,144 @@ class Stage(Enum):
     ESTABLISHED = "established"
 
 
-def _names(connection: HTTPSConnection) -> tuple[str, ...] | None:
-    """Ask once more for a certificate that is for another host, to tell for which."""
-    try:
-        context = ssl.create_default_context(
-            cafile=connection.ca_certs, capath=connection.ca_cert_dir
-        )
-        context.check_hostname = False
-        address = (connection.host, connection.port)
-        with (
-            socket.create_connection(address, connection.timeout) as plain,
-            context.wrap_socket(plain, server_hostname=connection.host) as secured,
-        ):
-            certificate = secured.getpeercert() or {}
-    except OSError:
-        return None
-    found = cast(tuple[tuple[str, str], ...], certificate.get("subjectAltName", ()))
-    return tuple(name for kind, name in found if kind in ("DNS", "IP Address"))
+class Line(http.client.HTTPConnection):
+    """The connection to the service at a URL, made as needed and kept; one thread sends over it.
 
-
-class Line:
-    """How far a client's connection has come, and the means to end it from another thread.
-
-    `kept` tells that the last request needed no new connection; `limit` is in bytes, and
-    `established_at` in monotonic seconds.
+    `verify` is whether, or with which CA bundle instead of the system's, a certificate is verified;
+    with `ipv4_only` no IPv6 address is connected to. `timeout` bounds the connecting to each
+    address and `patience` each wait afterwards, in seconds; `established_at` is in monotonic ones.
     """
 
-    def __init__(self) -> None:
-        self.limit = 0
-        self.kept = False
-        self.closed = False
+    response_class = BoundedResponse
+    timeout: float
+
+    def __init__(
+        self, url: str, verify: bool | str, *, ipv4_only: bool, timeout: float, patience: float
+    ) -> None:
+        parts = urlsplit(url)
+        self._secure = parts.scheme == "https"
+        self.default_port = 443 if self._secure else 80  # which the Host header leaves out
+        super().__init__(parts.hostname or "", parts.port or self.default_port, timeout)
+        self._verify = verify
+        self._family = socket.AF_INET if ipv4_only else socket.AF_UNSPEC
+        self._patience = patience
+        self.stage = Stage.CONNECTING
         self.established_at = 0.0
-        self._connection: HTTPConnection | None = None
-        self._socket: socket.socket | None = None
-        self._stage = Stage.CONNECTING
+        self._ended = False
+        self._established: socket.socket | None = None
         self._lock = threading.Lock()
 
-    @property
-    def stage(self) -> Stage:
-        """How far it is now."""
-        connection = self._connection
-        if self._stage is Stage.CONNECTING and isinstance(connection, HTTPSConnection):
-            return Stage.CONNECTING if connection.sock is None else Stage.SECURING
-        return self._stage
+    def exchange(self, request: Request, limit: int) -> Response:
+        """Send a request, and read its answer of at most `limit` bytes. Raises what comes up.
 
-    @contextlib.contextmanager
-    def connecting(self, connection: HTTPConnection) -> Iterator[None]:
-        """Follow a new connection; raises TimeoutError when it came too late to be used."""
-        self.kept = False
-        self._connection, self._stage = connection, Stage.CONNECTING
-        connection.socket_options = _Options(connection.socket_options or (), self)
+        One that a kept connection closes without a word is sent once more, over another.
+        """
+        kept = self.sock is not None
         try:
-            yield
-        finally:
-            self._stage = self.stage  # of a failed one the socket is taken away afterwards
+            return self._send(request, limit)
+        except _CLOSED:
+            if self._ended or not kept:
+                raise
+        # The service closed it just now (qBittorrent does after 8 s).
+        return self._send(request, limit)
+
+    def connect(self) -> None:
+        """Connect; raises TimeoutError when that came too late to be used."""
+        self.stage = Stage.CONNECTING
+        self.sock = self._reach()
+        if self._secure:
+            self.stage = Stage.SECURING
+            self.sock = self._secured(self.sock)
+        self.sock.settimeout(self._patience)
         with self._lock:
-            if self.closed:
+            if self._ended:
                 raise TimeoutError
-            self._stage = Stage.ESTABLISHED
+            self.stage = Stage.ESTABLISHED
             self.established_at = time.monotonic()
-            # The connection itself drops it early where the answer ends with it.
-            self._socket = connection.sock
+            # `http.client` drops it early where the answer ends with it.
+            self._established = self.sock
 
-    def forget(self) -> None:
-        """Let go of the connection, which is over: over TLS, it holds 1 MiB or more.
+    def free(self) -> None:
+        """Close it, and let go of what it holds: over TLS, 1 MiB or more."""
+        self.close()
+        with self._lock:
+            self._established = None
 
-        The classes that report here live on until they are next collected.
+    def end(self) -> Stage:
+        """End whatever the other thread waits for: a trickle of bytes would feed it for ever.
+
+        Returns how far it had come.
         """
         with self._lock:
-            self._connection = self._socket = None
-
-    def close(self) -> Stage:
-        """End whatever the connection waits for: a trickle of bytes would feed it for ever."""
-        with self._lock:
-            self.closed = True
-            stage, established = self.stage, self._socket
+            self._ended = True
+            stage, established = self.stage, self._established
         if established is not None:
             with contextlib.suppress(OSError):
                 # The plain socket's shutdown: a TLS socket's own is not for two threads.
-                socket.socket.shutdown(established, socket.SHUT_RDWR)
+                socket.SocketType.shutdown(established, socket.SHUT_RDWR)
         return stage
 
+    def _send(self, request: Request, limit: int) -> Response:
+        try:
+            self.request(request.method, request.path, request.body, request.headers)
+            with cast(BoundedResponse, self.getresponse()) as answer:
+                answer.expect_body(limit)
+                if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+                    raise UnfitAnswerError(
+                        "answered in a Content-Encoding that it was not asked for"
+                    )
+                length = answer.length or 0  # for which memory is taken beforehand
+                if length > limit or len(body := answer.read()) > limit:
+                    raise too_long(limit)
+                return Response(answer.status, body, answer.headers)
+        except BaseException:
+            self.close()
+            raise
 
-class _Options(list[tuple[int, int, int | bytes]]):
-    """Options of the socket that is made for each of a name's addresses, which may be thousands.
+    def _reach(self) -> socket.socket:
+        """Connect to the first of the name's addresses that lets us, which may be thousands."""
+        failure = OSError()
+        found = socket.getaddrinfo(self.host, self.port, self._family, socket.SOCK_STREAM)
+        for *_, address in found:
+            if self._ended:
+                raise TimeoutError
+            try:
+                return socket.create_connection(cast(tuple[str, int], address[:2]), self.timeout)
+            except OSError as error:
+                failure = error
+        raise failure
 
-    Once nobody waits any more, none can be made.
-    """
+    def _secured(self, plain: socket.socket) -> ssl.SSLSocket:
+        name = self.host.partition("%")[0]  # without an IPv6 address's zone
+        try:
+            return self._context().wrap_socket(plain, server_hostname=name)
+        except ssl.SSLCertVerificationError as error:
+            if error.verify_code in _FOR_ANOTHER:
+                raise ForAnotherHostError(self._names(name)) from error
+            raise
 
-    def __init__(self, options: Iterable[tuple[int, int, int | bytes]], line: Line) -> None:
-        super().__init__(options)
-        self._line = line
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.hostname_checks_common_name = False
+        if not self._verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif self._verify is True:
+            context.load_default_certs()
+        elif os.path.isdir(self._verify):
+            context.load_verify_locations(capath=self._verify)
+        else:
+            context.load_verify_locations(self._verify)
+        return context
 
-    def __iter__(self) -> Iterator[tuple[int, int, int | bytes]]:
-        if self._line.closed:
-            raise TimeoutError
-        return super().__iter__()
-
-
-def follow(line: Line, pools: PoolManager) -> None:
-    """Have a line know each connection of these pools, and each answer keep to its bounds."""
-
-    class Answer(BoundedResponse):
-        def begin(self) -> None:
-            super().begin()
-            self.expect_body(line.limit)
-
-    class Plain(HTTPConnection):
-        response_class = Answer
-
-        def connect(self) -> None:
-            with line.connecting(self):
-                super().connect()
-
-    class Tls(HTTPSConnection):
-        response_class = Answer
-
-        def connect(self) -> None:
-            with line.connecting(self):
-                try:
-                    super().connect()
-                except ssl.SSLCertVerificationError as error:
-                    if error.verify_code in _FOR_ANOTHER:
-                        raise ForAnotherHostError(_names(self)) from error
-                    raise
-            self.is_verified = True  # as far as people want it: no warning on every connection
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class TlsPool(HTTPSConnectionPool):
-        ConnectionCls = Tls
-
-    pools.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
+    def _names(self, name: str) -> tuple[str, ...] | None:
+        """Ask once more for a certificate that is for another host, to tell for which."""
+        context = self._context()
+        context.check_hostname = False
+        try:
+            with self._reach() as plain, context.wrap_socket(plain, server_hostname=name) as asked:
+                certificate = asked.getpeercert() or {}
+        except OSError:
+            return None
+        found = cast(tuple[tuple[str, str], ...], certificate.get("subjectAltName", ()))
+        return tuple(name for kind, name in found if kind in ("DNS", "IP Address"))

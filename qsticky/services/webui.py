@@ -128,7 +128,8 @@ class WebUI:
 
     def _judge(self, answer: Response, *, logged_in: bool = False) -> None:
         """Raise unless it let us in; `logged_in` tells that a login succeeded just before."""
-        self._behind_proxy = self._behind_proxy or not {"Server", "Via"}.isdisjoint(answer.headers)
+        proxied = "Server" in answer.headers or "Via" in answer.headers
+        self._behind_proxy = self._behind_proxy or proxied
         had_session = bool(self._cookies)
         if answer.status in _FORGET_COOKIES:
             self._cookies = {}

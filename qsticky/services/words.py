@@ -6,7 +6,7 @@ header proves nothing: a proxy passes these words on, and adds its own.
 
 from enum import Enum
 
-from qsticky.services.connection import Response
+from qsticky.services.line import Response
 
 _LONGEST_BAN = 400
 

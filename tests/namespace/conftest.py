@@ -35,5 +35,6 @@ def peer(namespace: Namespace) -> Iterator[Peer]:
 def inside(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> Namespace:
     """Let the netlink and HTTP calls of the test's own process go to the namespace."""
     monkeypatch.setattr(messages, "socket", namespace.socket_module())
+    monkeypatch.setattr("qsticky.services.line.socket", namespace.socket_module())
     monkeypatch.setattr("urllib3.util.connection.create_connection", namespace.create_connection)
     return namespace

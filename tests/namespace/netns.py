@@ -105,15 +105,16 @@ class Namespace:
         )
 
     def socket_module(self) -> types.SimpleNamespace:
-        """Make a stand-in for the module `socket` whose `socket()` opens them inside."""
-        return types.SimpleNamespace(**{**vars(socket), "socket": self.open_socket})
+        """Make a stand-in for the module `socket` whose sockets are opened inside."""
+        inside = {"socket": self.open_socket, "create_connection": self.create_connection}
+        return types.SimpleNamespace(**vars(socket) | inside)
 
     def create_connection(
         self, address: tuple[str, int], timeout: object = 10.0, **_: object
     ) -> socket.socket:
         """Connect to an IP address and port inside.
 
-        In place of `urllib3.util.connection.create_connection`, it sends inside what goes by
+        In place of `urllib3.util.connection.create_connection`, it it sends inside what goes by
         `requests`.
         """
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET

@@ -18,7 +18,10 @@ MAY_KNOW: Mapping[str, set[str]] = {
     "services": {"kernel"},
     "sync": {"kernel", "services"},
     # The report, and what became of each request.
-    "record": {"sync.report", *(f"services.{m}" for m in ("http", "qbittorrent", "line"))},
+    "record": {
+        "sync.report",
+        *(f"services.{m}" for m in ("http", "qbittorrent", "bounded_answer")),
+    },
     "web": {"record", "sync.report"},
     "check": {"kernel", "services", "sync"},
     "demo": {*EVERY_ROOM, "daemon"},

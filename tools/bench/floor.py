@@ -1,7 +1,7 @@
 """What there is no getting below, as processes of their own: `python -m tools.bench.floor`.
 
 `imports` is a bare interpreter that imports modules by their names; it prints its resident memory.
-`exchanges` sends the requests of a steady sync by bare urllib3, at a pace, and prints
+`exchanges` sends the requests of a steady sync by bare `http.client`, at a pace, and prints
 what that cost.
 """
 
@@ -20,18 +20,28 @@ def _imports(names: list[str]) -> int:
 
 def _exchanges(gluetun: str, qbittorrent: str, count: int, pace: float) -> tuple[float, float]:
     """Return the CPU seconds and the wall seconds of one sync's requests, on average."""
-    import urllib3
+    import json
+    from http.client import HTTPConnection
+    from urllib.parse import urlencode, urlsplit
 
-    pools = urllib3.PoolManager()
-    user = {"username": "admin", "password": "adminadmin"}
-    login = f"{qbittorrent}/api/v2/auth/login"
-    answer = pools.request("POST", login, fields=user, encode_multipart=False)
-    session = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+    port = HTTPConnection(urlsplit(gluetun).netloc)
+    webui = HTTPConnection(urlsplit(qbittorrent).netloc)
+    login = urlencode({"username": "admin", "password": "adminadmin"})
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    webui.request("POST", "/api/v2/auth/login", login, form)
+    with webui.getresponse() as answer:
+        session = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+        answer.read()
+
+    def get(connection: HTTPConnection, path: str) -> None:
+        connection.request("GET", path, headers=session)
+        with connection.getresponse() as answer:
+            json.load(answer)
 
     def exchange() -> None:
-        pools.request("GET", f"{gluetun}/v1/portforward").json()
-        for path in ("app/preferences", "transfer/info"):
-            pools.request("GET", f"{qbittorrent}/api/v2/{path}", headers=session).json()
+        get(port, "/v1/portforward")
+        get(webui, "/api/v2/app/preferences")
+        get(webui, "/api/v2/transfer/info")
 
     exchange()
     cpu, wall = time.process_time(), 0.0

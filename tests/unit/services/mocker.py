@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 from unittest import mock
 from urllib.parse import parse_qs, urlsplit
 
-import urllib3
+from qsticky.services.line import Line
 
 ANY = re.compile("")
 
@@ -61,21 +61,46 @@ class Route:
             return self._url.match(request.url) is not None
         return self._url in (request.url, request.url.partition("?")[0])
 
-    def answer(self, request: Request) -> urllib3.HTTPResponse:
+    def is_at(self, address: str) -> bool:
+        if isinstance(self._url, re.Pattern):
+            return self._url.match(f"{address}/") is not None
+        return str(self._url).startswith(f"{address}/")
+
+    def answer(self, request: Request) -> bytes:
         self.request_history.append(request)
         given = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if "exc" in given:
             raise given["exc"]
         context = Context(given.get("status_code", 200), {**given.get("headers", {})})
-        content = given.get("content", b"")
+        content: bytes = given.get("content", b"")
         if "json" in given:
             content = json.dumps(given["json"]).encode()
         elif "text" in given:
             text = given["text"]
             content = (text(request, context) if callable(text) else text).encode()
-        return urllib3.HTTPResponse(
-            io.BytesIO(content), context.headers, context.status_code, preload_content=False
-        )
+        lines = [f"HTTP/1.1 {context.status_code} Any", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in context.headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + content
+
+
+class Socket(io.BytesIO):
+    """Takes one request, and has its answer to be read."""
+
+    def __init__(self, address: str, answer: Callable[[Request], bytes]) -> None:
+        super().__init__()
+        self._address = address
+        self._answer = answer
+
+    def sendall(self, data: bytes) -> None:
+        self.write(data)
+
+    def makefile(self, _: str) -> io.BufferedReader:
+        head, _blank, body = self.getvalue().partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        method, path, _version = first.split(" ")
+        headers = dict(line.split(": ", 1) for line in lines)
+        request = Request(method, self._address + path, headers, body.decode())
+        return io.BufferedReader(io.BytesIO(self._answer(request)))
 
 
 class Mocker:
@@ -83,8 +108,8 @@ class Mocker:
 
     def __init__(self, *, real_http: bool = False) -> None:
         self._routes: list[Route] = []
-        self._real = urllib3.PoolManager.urlopen if real_http else None
-        self._patch = mock.patch.object(urllib3.PoolManager, "urlopen", self._sender())
+        self._real = Line.connect if real_http else None
+        self._patch = mock.patch.object(Line, "connect", self._connector())
         self.request_history: list[Request] = []
 
     @property
@@ -114,17 +139,19 @@ class Mocker:
     def __exit__(self, *_: object) -> None:
         self._patch.stop()
 
-    def _sender(self) -> Callable[..., urllib3.BaseHTTPResponse]:
-        def urlopen(
-            pools: urllib3.PoolManager, method: str, url: str, **options: Any
-        ) -> urllib3.BaseHTTPResponse:
-            request = Request(method, url, options["headers"], (options["body"] or b"").decode())
-            for route in self._routes:
-                if route.matches(request):
-                    self.request_history.append(request)
-                    return route.answer(request)
-            if self._real:
-                return self._real(pools, method, url, **options)
-            raise ConnectionRefusedError
+    def _connector(self) -> Callable[[Line], None]:
+        def connect(line: Line) -> None:
+            address = f"http://{line.host}:{line.port}"
+            if self._real and not any(route.is_at(address) for route in self._routes):
+                self._real(line)
+            else:
+                line.sock = Socket(address, self._answer)
 
-        return urlopen
+        return connect
+
+    def _answer(self, request: Request) -> bytes:
+        for route in self._routes:
+            if route.matches(request):
+                self.request_history.append(request)
+                return route.answer(request)
+        raise ConnectionRefusedError

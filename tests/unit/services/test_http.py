@@ -10,16 +10,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from http.client import HTTPMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
-import urllib3
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services.failures import explain
 from qsticky.services.http import LARGEST_ANSWER, Exchange, HttpClient, Response, Service
-from qsticky.services.line import Stage
+from qsticky.services.line import Line, Stage
 from qsticky.services.qbittorrent import qbittorrent_service
 from tests.real import free_port, wait_until
 from tests.unit.conftest import (
@@ -243,7 +243,7 @@ def test_an_exception_that_nobody_expects_reaches_the_caller_at_once(
         raise ZeroDivisionError
 
     asking = client(80)
-    monkeypatch.setattr(urllib3.PoolManager, "urlopen", broken)
+    monkeypatch.setattr(Line, "exchange", broken)
     with pytest.raises(ZeroDivisionError):
         ask(asking)
     [told] = exchanges
@@ -555,10 +555,12 @@ def test_however_many_addresses_a_name_has_nobody_goes_on_trying_them(
     client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with full_queue() as port:
-        found = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM) * 200
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        found = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
+        names = {"127.0.0.1": found, "qbittorrent": 200 * found}
+        monkeypatch.setattr(socket, "getaddrinfo", lambda name, *_, **__: names[name])
+        asking = client(port, SHORT, host="qbittorrent")
         with deadline():
-            unreachable(client(port, SHORT), ErrorKind.TIMEOUT, "could not be connected to")
+            unreachable(asking, ErrorKind.TIMEOUT, "could not be connected to")
 
 
 def test_a_resolver_that_hangs_is_not_waited_for(
@@ -1084,7 +1086,7 @@ def test_an_observer_is_told_how_an_answer_was_judged(
 def test_only_an_unambiguous_json_object_is_one(
     client: MakeClient, body: bytes, parsed: dict[str, object] | None
 ) -> None:
-    asking, response = client(80), Response(200, body, urllib3.HTTPHeaderDict())
+    asking, response = client(80), Response(200, body, HTTPMessage())
     if parsed is not None:
         assert asking.json_object(response) == parsed
         return
