@@ -166,13 +166,19 @@ class Line(http.client.HTTPConnection):
         """Connect to the first of the name's addresses that lets us, which may be thousands."""
         failure = OSError()
         found = socket.getaddrinfo(self.host, self.port, self._family, socket.SOCK_STREAM)
-        for *_, address in found:
+        for family, kind, protocol, _, address in found:
             if self._ended:
                 raise TimeoutError
+            reached = socket.socket(family, kind, protocol)
             try:
-                return socket.create_connection(cast(tuple[str, int], address[:2]), self.timeout)
+                reached.settimeout(self.timeout)
+                reached.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                reached.connect(address)
             except OSError as error:
+                reached.close()
                 failure = error
+            else:
+                return reached
         raise failure
 
     def _secured(self, plain: socket.socket) -> ssl.SSLSocket:

@@ -105,9 +105,8 @@ class Namespace:
         )
 
     def socket_module(self) -> types.SimpleNamespace:
-        """Make a stand-in for the module `socket` whose sockets are opened inside."""
-        inside = {"socket": self.open_socket, "create_connection": self.create_connection}
-        return types.SimpleNamespace(**vars(socket) | inside)
+        """Make a stand-in for the module `socket` whose `socket()` opens them inside."""
+        return types.SimpleNamespace(**vars(socket) | {"socket": self.open_socket})
 
     def create_connection(
         self, address: tuple[str, int], timeout: object = 10.0, **_: object

@@ -453,6 +453,23 @@ def test_an_unreachable_network_is_told_in_its_own_words(
     assert not error.absent
 
 
+def test_a_link_local_address_keeps_its_interface(
+    client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = ("fe80::1", 80, 0, 7)
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", address)]
+    tried: list[object] = []
+
+    def connect(_: socket.socket, address: object) -> None:
+        tried.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    unreachable(client(80, host="[fe80::1%eth0]"), ErrorKind.CONNECTION, "refused")
+    assert tried == [address]
+
+
 def test_without_threads_a_request_is_not_sent_and_the_limits_are_named(
     client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -555,12 +572,10 @@ def test_however_many_addresses_a_name_has_nobody_goes_on_trying_them(
     client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with full_queue() as port:
-        found = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
-        names = {"127.0.0.1": found, "qbittorrent": 200 * found}
-        monkeypatch.setattr(socket, "getaddrinfo", lambda name, *_, **__: names[name])
-        asking = client(port, SHORT, host="qbittorrent")
+        found = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM) * 200
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         with deadline():
-            unreachable(asking, ErrorKind.TIMEOUT, "could not be connected to")
+            unreachable(client(port, SHORT), ErrorKind.TIMEOUT, "could not be connected to")
 
 
 def test_a_resolver_that_hangs_is_not_waited_for(
