@@ -31,9 +31,9 @@ def settled(read: Callable[[], _T], known: _T) -> _T:
     come to rest within a second that is also what counts. Raises what `read` does.
     """
     before = read()
+    if before == known:
+        return known
     for _ in range(_TRIES):
-        if before == known:
-            return known
         time.sleep(_HALFWAY)
         now = read()
         if now == before:

@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from qsticky.clock import Clock, SystemClock
+from qsticky.clock import Clock
 from qsticky.services.gluetun import Gluetun, gluetun_service
 from qsticky.services.gluetun_roles import Credential, Sent
 from qsticky.services.http import HttpClient, unobserved
@@ -23,7 +23,7 @@ def gluetun_client(url: str, *, api_key: str = "", port_file: Path | None = None
     credential = Credential(Sent.NOTHING, {})
     if api_key:
         credential = Credential(Sent.KEY, {"X-API-Key": api_key.encode()})
-    file = PortFile(port_file, SystemClock()) if port_file else None
+    file = PortFile(port_file) if port_file else None
     http = HttpClient(gluetun_service(url), _TIMEOUT, unobserved)
     return Gluetun(http, lambda: credential, file)
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 
-from qsticky.clock import SystemClock
 from qsticky.config import AuthType, Config
 from qsticky.services.gluetun import Gluetun, basic_authorization, gluetun_service
 from qsticky.services.gluetun_roles import Credential, Sent
@@ -19,7 +18,7 @@ def make_gluetun(config: Config, observe: Observer) -> Gluetun:
     return Gluetun(
         _control_server(config, observe),
         partial(_credential, config),
-        PortFile(path, SystemClock()) if path else None,
+        PortFile(path) if path else None,
     )
 
 

@@ -3,15 +3,11 @@
 import os
 import re
 import stat
-import threading
 from pathlib import Path
 
-from qsticky.clock import Clock
-from qsticky.files import open_at_once
+from qsticky.files import open_at_once, settled
 
 _LARGEST = 64 * 1024  # bytes
-_PAUSE = 0.05  # seconds between two readings
-_READINGS = 10  # of a file that is another one each time
 
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
 
@@ -19,31 +15,21 @@ _PORT = re.compile(rb"[1-9][0-9]{0,4}")
 class PortFile:
     """The port file at a path: one port a line (*source* of Gluetun), missing or empty for none.
 
-    Gluetun empties it and writes it in place, so that half a port can be in it. One that is
-    another than at the last reading is read until it is the same twice, 50 ms apart.
+    Gluetun empties it and writes it in place, so that half a port can be in it: what counts is what
+    it has once it is at rest.
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._clock = clock
         self._known = b""
 
     def ports(self) -> tuple[int, ...]:
-        """Read its ports; none where it has anything else in it, or isn't the same for 0.5 s."""
-        lines = [line.strip() for line in self._settled().splitlines() if line.strip()]
+        """Read its ports; none where it has anything else in it."""
+        self._known = settled(self._read, self._known)
+        lines = [line.strip() for line in self._known.splitlines() if line.strip()]
         ports = tuple(int(line) for line in lines if _PORT.fullmatch(line))
         whole = len(ports) == len(lines) and max(ports, default=0) <= 65535
         return ports if whole else ()
-
-    def _settled(self) -> bytes:
-        before, content = self._known, self._read()
-        for _ in range(_READINGS):
-            if content == before:
-                self._known = content
-                return content
-            self._clock.wait(threading.Event(), _PAUSE)
-            before, content = content, self._read()
-        return b""
 
     def _read(self) -> bytes:
         """Read it whole; nothing where it can't be, or is no file, as a FIFO or a folder."""

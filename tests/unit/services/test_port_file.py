@@ -1,17 +1,15 @@
 """Which ports a port file names, also while somebody writes it."""
 
 import io
-import itertools
 import os
 import threading
-from collections.abc import Iterable
+import time
 from pathlib import Path
 
 import pytest
 
 from qsticky.services import port_file as module
 from qsticky.services.port_file import PortFile
-from tests.fakes import FakeClock
 
 
 @pytest.fixture
@@ -20,13 +18,16 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def port_file(file: Path) -> PortFile:
+    return PortFile(file)
 
 
-@pytest.fixture
-def port_file(file: Path, clock: FakeClock) -> PortFile:
-    return PortFile(file, clock)
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Have no wait take its time, and tell them all."""
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    return waited
 
 
 @pytest.mark.parametrize(
@@ -91,9 +92,9 @@ def test_a_symlink_is_followed_and_a_loop_names_no_port(port_file: PortFile, fil
     assert port_file.ports() == (5914,)
 
 
-def test_a_file_below_a_file_names_no_port(file: Path, clock: FakeClock) -> None:
+def test_a_file_below_a_file_names_no_port(file: Path) -> None:
     file.write_text("5914")
-    assert PortFile(file / "port", clock).ports() == ()
+    assert PortFile(file / "port").ports() == ()
 
 
 @pytest.mark.parametrize("device", [False, True])
@@ -111,26 +112,6 @@ def test_a_fifo_or_a_device_names_no_port_and_holds_nobody(
     assert ports == [()]
 
 
-class Written:
-    """A clock in whose waits somebody goes on writing."""
-
-    def __init__(self, file: Path, contents: Iterable[str]) -> None:
-        self.waits: list[float] = []
-        self._file = file
-        self._contents = iter(contents)
-
-    def now(self) -> float:
-        return 0.0
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    def wait(self, event: threading.Event, timeout: float) -> bool:
-        self.waits.append(timeout)
-        self._file.write_text(next(self._contents))
-        return event.is_set()
-
-
 @pytest.mark.parametrize(
     ("first", "then", "ports"),
     [
@@ -141,34 +122,33 @@ class Written:
     ],
 )
 def test_a_file_that_is_being_written_is_read_until_it_is_the_same_twice(
-    file: Path, first: str, then: list[str], ports: tuple[int, ...]
+    port_file: PortFile,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
+    then: list[str],
+    ports: tuple[int, ...],
 ) -> None:
     file.write_text(first)
-    clock = Written(file, then)
-    assert PortFile(file, clock).ports() == ports
-    assert clock.waits == [0.05] * len(then)
-
-
-def test_a_file_that_is_never_the_same_names_no_port(file: Path) -> None:
-    file.write_text("5914")
-    clock = Written(file, map(str, itertools.count(20_000)))
-    assert PortFile(file, clock).ports() == ()
-    assert sum(clock.waits) == pytest.approx(0.5)
+    contents = iter(then)
+    monkeypatch.setattr(time, "sleep", lambda _: file.write_text(next(contents)))
+    assert port_file.ports() == ports
+    assert next(contents, None) is None
 
 
 def test_only_a_file_that_changed_is_waited_for(
-    port_file: PortFile, file: Path, clock: FakeClock
+    port_file: PortFile, file: Path, waits: list[float]
 ) -> None:
     assert port_file.ports() == ()
     file.write_text("5914")
     for _ in range(3):
         assert port_file.ports() == (5914,)
-    assert clock.waits == [0.05]
+    assert waits == [0.05]
     file.write_text("6000")
     assert port_file.ports() == (6000,)
     file.unlink()
     assert port_file.ports() == ()
-    assert clock.waits == [0.05] * 3
+    assert waits == [0.05] * 3
 
 
 def test_a_file_that_has_nothing_to_read_yet_names_no_port(
