@@ -1,8 +1,6 @@
 """When a login may be sent to qBittorrent, so that it never bans our address."""
 
-import threading
 from collections import deque
-from collections.abc import Callable
 from typing import NamedTuple
 
 from qsticky.clock import Clock
@@ -10,8 +8,6 @@ from qsticky.errors import Reason, ServiceError, SyncError
 
 _MINUTE = 60.0
 _NEVER = float("inf")
-_SAME_AFTER = 0.05
-_MOST_READS = 20
 
 
 class Credentials(NamedTuple):
@@ -46,18 +42,6 @@ class LoginLimit:
         self._next_try = 0.0
         self._last: SyncError | None = None
 
-    def read(self, credentials: Callable[[], Credentials]) -> Credentials:
-        """Read the credentials; from a file that changed, until they are the same twice."""
-        found = credentials()
-        reads = 1
-        while self._tried and found not in self._tried and reads < _MOST_READS:
-            self._clock.wait(threading.Event(), _SAME_AFTER)
-            before, found = found, credentials()
-            reads += 1
-            if found == before:
-                break
-        return found
-
     def check(self, credentials: Credentials) -> None:
         """Raise the last login's error while no other may be sent with these credentials."""
         if credentials in self._tried and self._last and self._clock.monotonic() < self._next_try:
@@ -87,16 +71,12 @@ class LoginLimit:
         self._last = ServiceError(error.reason, error.kind, f"{error} ({self.plan(pause)})")
         return self._last
 
-    def accepted(self) -> None:
-        """Start afresh, as qBittorrent does with a login that it took."""
-        self._tried = deque([*self._tried][-1:], maxlen=4)
+    def begin_anew(self) -> None:
+        """Start afresh, as qBittorrent does with a login that it took, and when it restarts."""
+        self._tried.clear()
         self._sent = 0
         self._refused = False
         self._last = None
-
-    def restart_proved(self) -> None:
-        """Start afresh: qBittorrent restarted, and with it its count and its ban."""
-        self.accepted()
 
     def plan(self, pause: float) -> str:
         """Tell what comes after a login that was not taken; the pause is in seconds."""

@@ -99,7 +99,7 @@ class WebUI:
         Not where its answers name a `Server` or came `Via` another: the socket is a proxy's then.
         """
         if not self._behind_proxy:
-            self._limit.restart_proved()
+            self._limit.begin_anew()
 
     @contextlib.contextmanager
     def _exchange(
@@ -164,7 +164,7 @@ class WebUI:
 
         Sent without the old session's cookie, with which any password would do, and never twice.
         """
-        credentials = self._limit.read(self._credentials)
+        credentials = self._credentials()
         self._limit.check(credentials)
         patience = max(_LOGIN_PATIENCE, self.http.timeout)
         self._before_login(self.http.timeout + patience)
@@ -181,7 +181,7 @@ class WebUI:
         except ServiceError as error:
             self.sockets_may_differ += error.absent
             raise self._limit.failed(error) from None
-        self._limit.accepted()
+        self._limit.begin_anew()
         self._cookies = _bounded(answer.cookies)
         self._logged_in = True
 

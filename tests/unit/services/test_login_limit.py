@@ -37,7 +37,7 @@ class Login:
         self.limit.sending(credentials)
         self.times.append(self.clock.monotonic() / MINUTE)
         if outcome is None:
-            self.limit.accepted()
+            self.limit.begin_anew()
             return ""
         return str(self.limit.failed(outcome))
 
@@ -123,7 +123,7 @@ def test_a_yes_starts_the_count_afresh(login: Login) -> None:
 @pytest.mark.parametrize("outcome", [REFUSED, BANNED, LOST])
 def test_a_proved_restart_starts_the_count_afresh(login: Login, outcome: ServiceError) -> None:
     login.go_on(outcome, 10 * HOUR)
-    login.limit.restart_proved()
+    login.limit.begin_anew()
     login.times.clear()
     assert "is tried in" in login.send(outcome)
     assert len(login.times) == 1
@@ -164,24 +164,3 @@ def test_each_time_another_error_is_raised(login: Login) -> None:
         raised.append(caught.value)
     assert raised[0] is not raised[1]
     assert [error.reason for error in raised] == [Reason.QBITTORRENT_BANNED] * 2
-
-
-def test_changed_credentials_are_read_until_they_are_the_same_twice(login: Login) -> None:
-    login.send(REFUSED)
-    written = iter(["", "n", "new", "new", "newer"])
-    read = login.limit.read(lambda: Credentials("me", next(written)))
-    assert read == Credentials("me", "new")
-    assert login.clock.waits == [0.05] * 3
-
-
-def test_credentials_that_go_on_changing_are_not_waited_for_for_ever(login: Login) -> None:
-    login.send(REFUSED)
-    login.limit.read(lambda: Credentials("me", str(login.clock.monotonic())))
-    assert len(login.clock.waits) < 30
-
-
-def test_unchanged_credentials_are_read_once(login: Login) -> None:
-    for _ in range(2):
-        assert login.limit.read(lambda: ME) == ME
-        login.send(REFUSED)
-    assert login.clock.waits == []
