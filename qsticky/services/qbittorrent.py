@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from urllib.parse import quote
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
@@ -18,7 +17,7 @@ from qsticky.services.answers import (
     read_preferences,
     read_transfer_info,
 )
-from qsticky.services.http import HttpClient, Response, Service
+from qsticky.services.http import Response, Service
 from qsticky.services.listen_log import ListenEntry, ListenLog, LogMark
 from qsticky.services.login_limit import Credentials, LoginLimit
 from qsticky.services.webui import LOGIN, Authentication, WebUI
@@ -44,64 +43,36 @@ _VERSION = re.compile(rb"v(\d[\w.+-]{0,30})")
 _LARGEST_LIST = 4 * 1024 * 1024  # of the preferences, which hold a ban list, and of the log
 
 
-class QBittorrent:
-    """qBittorrent, 4.5 to 5.3, asked and told over its WebUI. Every method raises `SyncError`.
-
-    For all but `http` see `WebUI`.
-    """
-
-    def __init__(
-        self,
-        http: HttpClient,
-        credentials: Callable[[], Credentials],
-        api_key: Callable[[], str],
-        limit: LoginLimit,
-        before_login: Callable[[float], object] = lambda _: None,
-    ) -> None:
-        self._webui = WebUI(http, credentials, api_key, limit, before_login)
-        self._http = http
-
-    @property
-    def authentication(self) -> Authentication:
-        """What it took to be let in, once a call has succeeded."""
-        return self._webui.authentication
-
-    @property
-    def sockets_may_differ(self) -> int:
-        """A number that is another one whenever another process may answer, with other sockets.
-
-        That is after a refused connection or an unknown name, when a session is lost, and when a
-        new one comes without a login.
-        """
-        return self._webui.sockets_may_differ
+class QBittorrent(WebUI):
+    """qBittorrent, 4.5 to 5.3, asked and told over its WebUI. Every method raises `SyncError`."""
 
     def version(self) -> str:
         """Read its version (`app/version`), such as `5.1.0`."""
-        with self._webui.call("GET", "/api/v2/app/version") as answer:
+        with self.call("GET", "/api/v2/app/version") as answer:
             if version := _VERSION.fullmatch(answer.body.strip()):
                 return version[1].decode()
-            raise self._http.error(ErrorKind.INVALID_RESPONSE, "answered with no version")
+            raise self.http.error(ErrorKind.INVALID_RESPONSE, "answered with no version")
 
     def preferences(self) -> Preferences:
         """Read the preferences (`app/preferences`)."""
         path = "/api/v2/app/preferences"
-        with self._webui.call("GET", path, limit=_LARGEST_LIST) as answer:
+        with self.call("GET", path, limit=_LARGEST_LIST) as answer:
             try:
-                return read_preferences(self._http.json_object(answer))
+                return read_preferences(self.http.json_object(answer))
             except ValueError as error:
-                raise self._http.error(
+                raise self.http.error(
                     ErrorKind.INVALID_RESPONSE, f"answered preferences {error}"
                 ) from None
 
     def transfer_info(self) -> TransferInfo:
         """Read what it tells of its connections (`transfer/info`)."""
-        with self._webui.call("GET", "/api/v2/transfer/info") as answer:
-            return read_transfer_info(self._http.json_object(answer))
+        with self.call("GET", "/api/v2/transfer/info") as answer:
+            return read_transfer_info(self.http.json_object(answer))
 
     def interfaces(self) -> tuple[str, ...]:
         """List the interfaces that it can be bound to (`app/networkInterfaceList`)."""
-        with self._webui.call("GET", "/api/v2/app/networkInterfaceList") as answer:
-            return tuple(read_interfaces(self._http.json_array(answer)))
+        with self.call("GET", "/api/v2/app/networkInterfaceList") as answer:
+            return tuple(read_interfaces(self.http.json_array(answer)))
 
     def interface_addresses(self, name: str) -> tuple[Address, ...]:
         """List an interface's addresses, as its own network has them; all, where `name` is empty.
@@ -109,8 +80,8 @@ class QBittorrent:
         None for an interface that is not there (`app/networkInterfaceAddressList`).
         """
         path = f"/api/v2/app/networkInterfaceAddressList?iface={quote(name, safe='')}"
-        with self._webui.call("GET", path) as answer:
-            return tuple(read_addresses(self._http.json_array(answer)))
+        with self.call("GET", path) as answer:
+            return tuple(read_addresses(self.http.json_array(answer)))
 
     def set_listen_port(self, port: int) -> None:
         """Set the listening port, and turn off what a forwarded port can't have beside it.
@@ -122,7 +93,7 @@ class QBittorrent:
         if not 1 <= port <= 65535:
             raise ValueError(f"{port} is not a port")
         form = {"json": json.dumps({"listen_port": port, "random_port": False, "upnp": False})}
-        with self._webui.call("POST", "/api/v2/app/setPreferences", form=form):
+        with self.call("POST", "/api/v2/app/setPreferences", form=form):
             return
 
     def listen_log(self, port: int, after: LogMark | None) -> ListenLog | None:
@@ -136,17 +107,9 @@ class QBittorrent:
             log = self._read_log(port, None)
         return log
 
-    def log_out(self) -> None:
-        """End the session, if there is one: since 5.3, a 16th drops the oldest of all users."""
-        self._webui.log_out()
-
-    def restart_proved(self) -> None:
-        """Have the logins count afresh: the kernel proved that qBittorrent restarted."""
-        self._webui.restart_proved()
-
     def _read_log(self, port: int, after: LogMark | None) -> ListenLog | None:
         try:
-            with self._webui.call("GET", listen_log.query(after), limit=_LARGEST_LIST) as answer:
+            with self.call("GET", listen_log.query(after), limit=_LARGEST_LIST) as answer:
                 return self._parse_log(answer, port, after)
         except ServiceError as error:
             if error.kind in (ErrorKind.INVALID_RESPONSE, ErrorKind.HTTP_STATUS):
@@ -157,7 +120,7 @@ class QBittorrent:
         try:
             return listen_log.read(answer.body, port, after)
         except ValueError:
-            raise self._http.error(
+            raise self.http.error(
                 ErrorKind.INVALID_RESPONSE, "answered with something that is not its log"
             ) from None
 
