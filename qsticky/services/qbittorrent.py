@@ -1,26 +1,21 @@
-"""Translates qBittorrent's WebUI API into preferences, settings and errors."""
+"""qBittorrent's WebUI API: what a forwarded port depends on is read by it, and the port set."""
 
+import contextlib
 import json
 import re
+from collections.abc import Iterable, Iterator, Mapping
+from enum import IntEnum, StrEnum
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple, TypeGuard
 from urllib.parse import quote
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services import listen_log
-from qsticky.services.answers import (
-    Address,
-    ConnectionStatus,
-    Preferences,
-    Protocol,
-    TransferInfo,
-    read_addresses,
-    read_interfaces,
-    read_preferences,
-    read_transfer_info,
-)
-from qsticky.services.http import Response, Service
+from qsticky.services.http import Service
 from qsticky.services.listen_log import ListenEntry, ListenLog, LogMark
 from qsticky.services.login_limit import Credentials, LoginLimit
 from qsticky.services.webui import LOGIN, Authentication, WebUI
+from qsticky.text import kept
 
 __all__ = [
     "LOGIN",
@@ -43,6 +38,59 @@ _VERSION = re.compile(rb"v(\d[\w.+-]{0,30})")
 _LARGEST_LIST = 4 * 1024 * 1024  # of the preferences, which hold a ban list, and of the log
 
 
+Address = IPv4Address | IPv6Address
+
+
+class ConnectionStatus(StrEnum):
+    """What qBittorrent says of its reachability (`transfer/info`).
+
+    `disconnected`: no socket at all; `firewalled`: listening, nothing came in yet; `connected`:
+    something came in from a public address, since the sockets were opened.
+    """
+
+    CONNECTED = "connected"
+    FIREWALLED = "firewalled"
+    DISCONNECTED = "disconnected"
+
+
+class Protocol(IntEnum):
+    """By which protocols peers are spoken to (`bittorrent_protocol`)."""
+
+    TCP_AND_UTP = 0
+    TCP = 1
+    UTP = 2
+
+
+class Preferences(NamedTuple):
+    """The part of qBittorrent's preferences that a forwarded port depends on.
+
+    `listen_port` is as stored: qBittorrent also stores ports that can't be. `interface` and
+    `interface_address` are what it is bound to, empty for all. `web_ui_port` is 0 where it isn't
+    told. `peer_proxy` tells that a proxy for peer connections leaves it without a TCP listener.
+    """
+
+    listen_port: int
+    random_port: bool = False
+    upnp: bool = False
+    interface: str = ""
+    interface_address: str = ""
+    web_ui_port: int = 0
+    protocol: Protocol = Protocol.TCP_AND_UTP
+    peer_proxy: bool = False
+
+
+class TransferInfo(NamedTuple):
+    """What qBittorrent tells of its connections (`transfer/info`).
+
+    `connection_status` is None for one that is not known here, and `dht_nodes` where there is no
+    number. `external_addresses` are those at which peers last saw it, from 5.1 on.
+    """
+
+    connection_status: ConnectionStatus | None
+    dht_nodes: int | None = None
+    external_addresses: tuple[Address, ...] = ()
+
+
 class QBittorrent(WebUI):
     """qBittorrent, 4.5 to 5.3, asked and told over its WebUI. Every method raises `SyncError`."""
 
@@ -57,22 +105,23 @@ class QBittorrent(WebUI):
         """Read the preferences (`app/preferences`)."""
         path = "/api/v2/app/preferences"
         with self.call("GET", path, limit=_LARGEST_LIST) as answer:
-            try:
-                return read_preferences(self.http.json_object(answer))
-            except ValueError as error:
-                raise self.http.error(
-                    ErrorKind.INVALID_RESPONSE, f"answered preferences {error}"
-                ) from None
+            found = _preferences(self.http.json_object(answer))
+            if found is None:
+                problem = "answered preferences without a listen_port"
+                raise self.http.error(ErrorKind.INVALID_RESPONSE, problem)
+            return found
 
     def transfer_info(self) -> TransferInfo:
         """Read what it tells of its connections (`transfer/info`)."""
         with self.call("GET", "/api/v2/transfer/info") as answer:
-            return read_transfer_info(self.http.json_object(answer))
+            return _transfer_info(self.http.json_object(answer))
 
     def interfaces(self) -> tuple[str, ...]:
         """List the interfaces that it can be bound to (`app/networkInterfaceList`)."""
         with self.call("GET", "/api/v2/app/networkInterfaceList") as answer:
-            return tuple(read_interfaces(self.http.json_array(answer)))
+            entries = (e for e in self.http.json_array(answer) if isinstance(e, dict))
+            names = (entry.get("value") for entry in entries)
+            return tuple(kept(name) for name in names if isinstance(name, str) and name)
 
     def interface_addresses(self, name: str) -> tuple[Address, ...]:
         """List an interface's addresses, as its own network has them; all, where `name` is empty.
@@ -81,7 +130,7 @@ class QBittorrent(WebUI):
         """
         path = f"/api/v2/app/networkInterfaceAddressList?iface={quote(name, safe='')}"
         with self.call("GET", path) as answer:
-            return tuple(read_addresses(self.http.json_array(answer)))
+            return tuple(_addresses(self.http.json_array(answer)))
 
     def set_listen_port(self, port: int) -> None:
         """Set the listening port, and turn off what a forwarded port can't have beside it.
@@ -110,19 +159,15 @@ class QBittorrent(WebUI):
     def _read_log(self, port: int, after: LogMark | None) -> ListenLog | None:
         try:
             with self.call("GET", listen_log.query(after), limit=_LARGEST_LIST) as answer:
-                return self._parse_log(answer, port, after)
+                try:
+                    return listen_log.read(answer.body, port, after)
+                except ValueError:
+                    problem = "answered with something that is not its log"
+                    raise self.http.error(ErrorKind.INVALID_RESPONSE, problem) from None
         except ServiceError as error:
             if error.kind in (ErrorKind.INVALID_RESPONSE, ErrorKind.HTTP_STATUS):
                 return None
             raise
-
-    def _parse_log(self, answer: Response, port: int, after: LogMark | None) -> ListenLog:
-        try:
-            return listen_log.read(answer.body, port, after)
-        except ValueError:
-            raise self.http.error(
-                ErrorKind.INVALID_RESPONSE, "answered with something that is not its log"
-            ) from None
 
 
 def qbittorrent_service(url: str, verify: bool | str = True) -> Service:
@@ -135,3 +180,64 @@ def qbittorrent_service(url: str, verify: bool | str = True) -> Service:
         invalid_response=Reason.QBITTORRENT_INVALID_RESPONSE,
         verify=verify,
     )
+
+
+def _preferences(answer: Mapping[str, object]) -> Preferences | None:
+    """Read `app/preferences`; None where no `listen_port` is in it."""
+    port, web_ui_port = answer.get("listen_port"), answer.get("web_ui_port")
+    interface = answer.get("current_network_interface", "")
+    address = answer.get("current_interface_address", "")
+    if not _is_int(port) or not isinstance(interface, str) or not isinstance(address, str):
+        return None
+    protocol = answer.get("bittorrent_protocol")
+    return Preferences(
+        listen_port=port,
+        random_port=answer.get("random_port") is True,
+        upnp=answer.get("upnp") is True,
+        interface=kept(interface),
+        interface_address=kept(address),
+        web_ui_port=web_ui_port if _is_int(web_ui_port) else 0,
+        protocol=next((each for each in Protocol if each == protocol), Protocol.TCP_AND_UTP),
+        peer_proxy=_peers_by_proxy(answer),
+    )
+
+
+def _peers_by_proxy(answer: Mapping[str, object]) -> bool:
+    """Whether peers are only spoken to by a proxy: then there is no TCP listener at all.
+
+    `proxy_type` is a number to 4.5 (0 and -1 for none), a name since 4.6 ("None"), and
+    `proxy_bittorrent` came with that. Run with SOCKS4, SOCKS5 and HTTP.
+    """
+    kind = answer.get("proxy_type")
+    chosen = (type(kind) is int and kind > 0) or (
+        isinstance(kind, str) and kind not in ("None", "")
+    )
+    return (
+        chosen
+        and answer.get("proxy_peer_connections") is True
+        and answer.get("proxy_bittorrent") is not False
+    )
+
+
+def _transfer_info(answer: Mapping[str, object]) -> TransferInfo:
+    """Read `transfer/info`, in which all may be missing."""
+    status, nodes = answer.get("connection_status"), answer.get("dht_nodes")
+    told = (answer.get(f"last_external_address_{version}") for version in ("v4", "v6"))
+    return TransferInfo(
+        next((known for known in ConnectionStatus if known == status), None),
+        nodes if _is_int(nodes) and nodes >= 0 else None,
+        tuple(_addresses(told)),
+    )
+
+
+def _addresses(told: Iterable[object]) -> Iterator[Address]:
+    """Read addresses, without the zone of `fe80::1%4`, leaving out what is none."""
+    for text in told:
+        with contextlib.suppress(ValueError):
+            if isinstance(text, str):
+                yield ip_address(text.partition("%")[0])
+
+
+def _is_int(value: object) -> TypeGuard[int]:
+    """Whether it is one of C++; one of hundreds of digits would fit into no metric."""
+    return type(value) is int and -(2**31) <= value < 2**31
