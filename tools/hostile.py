@@ -80,13 +80,15 @@ def preferences_of_4_mib_of_a_string() -> Answers:
 
 @case
 def preferences_of_4_mib_of_values() -> Answers:
-    body = b'{"listen_port":51413,"x":[' + b"{}," * ((4 * MIB - 60) // 3) + b"0]}"
+    body = b'{"listen_port":51413,"x":[' + b'"",' * ((4 * MIB - 60) // 3) + b"0]}"
     return {PREFERENCES: answer(body)}
 
 
 @case
-def preferences_of_20_000_objects() -> Answers:
-    body = b'{"listen_port":51413,"x":[' + b'{"":[]},' * 4_900 + b"0]}"
+def preferences_of_objects_that_just_fit() -> Answers:
+    addresses = b"203.0.113.7\\n" * (3 * MIB // 13)
+    objects = b"[{}]," * (256 * 1024 // 5 - 20)
+    body = b'{"listen_port":51413,"banned_IPs":"' + addresses + b'","x":[' + objects + b"0]}"
     return {PREFERENCES: answer(body)}
 
 

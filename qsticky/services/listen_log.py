@@ -11,15 +11,16 @@ from collections import deque
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from qsticky.services.bounded_json import parse, strings
+from qsticky.services.bounded_json import parse
 from qsticky.text import kept
 
 _SUCCESS, _FAILURE = 2, 8
 _MOST_ENTRIES = 500  # the last ones; an address has two at each opening
-_MOST_STRINGS = 400_000  # of 20,000 entries, which is as many as it keeps, there are 100,000
 _MOST_WORDS = 50  # of a message that may be an address, each of which costs an exception
+# It is flat. Possessive, so that the time is linear.
+_ENTRY = re.compile(rb'\s*(\{(?:[^"{}]++|"(?:[^"\\]++|\\.)*+")*+\})\s*', re.DOTALL)
 _PORT = re.compile(r"\b(TCP|UTP)/([0-9]{1,5})\b")
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]+")
 
@@ -32,10 +33,13 @@ class LogMark(NamedTuple):
 
 
 class ListenEntry(NamedTuple):
-    """qBittorrent's word that it listens on an address, or could not, and its whole message."""
+    """qBittorrent's word that it listens on an address, or could not, and its whole message.
+
+    `protocol` is TCP or UTP.
+    """
 
     address: IPv4Address | IPv6Address
-    protocol: Literal["TCP", "UTP"]
+    protocol: str
     listening: bool
     message: str
 
@@ -78,29 +82,14 @@ def read(body: bytes, port: int, after: LogMark | None) -> ListenLog:
 
 
 def _entries(body: bytes) -> Iterator[bytes]:
-    """Yield an array's objects, which are flat, as they stand in it."""
-    text = body.strip()
-    if not (text.startswith(b"[") and text.endswith(b"]")):
-        raise ValueError("not an array")
-    begin = -1
-    for start, stop in _between_strings(body):
-        place = start
-        while place >= 0:
-            if begin < 0:
-                begin = place = body.find(b"{", place, stop)
-            elif (place := body.find(b"}", place, stop)) >= 0:
-                yield body[begin : place + 1]
-                begin = -1
-    if begin >= 0:
-        raise ValueError("an object without an end")
-
-
-def _between_strings(body: bytes) -> Iterator[tuple[int, int]]:
-    end = 0
-    for begins, ends in strings(body, _MOST_STRINGS):
-        yield end, begins
-        end = ends
-    yield end, len(body)
+    """Yield the objects of an array, as they stand in it."""
+    log = body.strip()
+    at = 1
+    while found := _ENTRY.match(log, at):
+        yield found[1]
+        at = found.end() + 1
+    if not log.startswith(b"[") or log[at - 1 :] not in (b"]", b"[]"):
+        raise ValueError("not an array of entries")
 
 
 def _mark(entry: bytes) -> LogMark:
@@ -119,8 +108,7 @@ def _read_entry(entry: bytes, port: int) -> Iterator[ListenEntry]:
     address = next(_addresses(message), None)
     protocol = next((p[1] for p in _PORT.finditer(message) if int(p[2]) == port), None)
     if address and protocol:
-        transport: Literal["TCP", "UTP"] = "TCP" if protocol == "TCP" else "UTP"
-        yield ListenEntry(address, transport, kind == _SUCCESS, kept(message))
+        yield ListenEntry(address, protocol, kind == _SUCCESS, kept(message))
 
 
 def _addresses(message: str) -> Iterator[IPv4Address | IPv6Address]:

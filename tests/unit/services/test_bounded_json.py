@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -13,11 +14,12 @@ def test_a_document_is_parsed() -> None:
     assert bounded_json.parse(json.dumps(document).encode()) == document
 
 
-def test_a_string_over_4_kib_is_read_as_empty() -> None:
+def test_in_a_large_document_a_string_over_4_kib_is_read_as_empty() -> None:
     just, over = "x" * 4096, "\\" * 2048 + "x"
-    document = {"a": just, "b": over, over: 1, "c": ["y", over]}
-    parsed = bounded_json.parse(json.dumps(document).encode())
-    assert parsed == {"a": just, "b": "", "": 1, "c": ["y", ""]}
+    document: dict[str, object] = {"a": just, "b": over, over: 1, "c": ["y", over]}
+    assert bounded_json.parse(json.dumps(document).encode()) == document
+    parsed = bounded_json.parse(json.dumps({**document, "d": '\\"' * 100_000}).encode())
+    assert parsed == {"a": just, "b": "", "": 1, "c": ["y", ""], "d": ""}
 
 
 @pytest.mark.parametrize(
@@ -32,10 +34,10 @@ def test_a_string_over_4_kib_is_read_as_empty() -> None:
         b'{"a": "\xff"}',
         b"9" * 5000,
         b"[" * 100_000,
-        b"[" + b"0," * 20_000 + b"0]",
-        b"[" + b"{}," * 20_000 + b"0]",
+        b"[" + b"0," * 200_000 + b"0]",
         b'[""' + b" " * 256 * 1024 + b"]",
-        b"[" + b'"' + b"x" * 4000 + b'",' * 70 + b"0]",
+        b"[" + (b'"' + b"x" * 4000 + b'",') * 70 + b"0]",
+        b"[" + b'"",' * 100_000 + b"0]",
     ],
 )
 def test_what_is_not_json_or_is_too_much_is_told(body: bytes) -> None:
@@ -48,6 +50,6 @@ def test_the_time_is_linear_in_the_length(part: bytes) -> None:
     many = part * (1024**2 // len(part))
     for body in (many, b'"' + many):
         started = time.process_time()
-        with pytest.raises(ValueError, match=r"."):
-            bounded_json.parse(body)
+        with suppress(ValueError):
+            assert bounded_json.parse(body) == ""
         assert time.process_time() - started < 10.0

@@ -59,8 +59,6 @@ def test_what_is_about_something_else_is_left_out(message: str, kind: int) -> No
         {"id": 8, "message": None, "type": 8, "x": "TCP/51218"},
         {"id": 8, "message": "TCP/51218 10.2.0.2", "type": "8"},
         {"id": 8, "type": 8, "message": ["TCP/51218"]},
-        "TCP/51218 10.2.0.2",
-        51218,
     ],
 )
 def test_what_is_not_an_entry_is_left_out(odd: object) -> None:
@@ -110,6 +108,11 @@ def test_the_same_id_of_another_process_is_another_mark() -> None:
         b'[{"id":1',
         b'[{"id":1,"message":"x]',
         b'["x]',
+        b'["TCP/51218 10.2.0.2"]',
+        b"[51218]",
+        b'[{"id":1},{"id":2}',
+        b'[{"id":1}x{"id":2}x]',
+        b'{"id":1},{"id":2}]',
         b"[{}]",
         b'[{"id":"1"}]',
         b'[{"id":-1}]',
