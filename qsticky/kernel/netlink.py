@@ -8,7 +8,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import islice
@@ -90,8 +90,16 @@ class Listener(NamedTuple):
     uid: int = 0
     inode: int = 0
 
-    def accepts(self, address: _Address) -> bool:
-        """Whether it listens on `address`, as its own or by the wildcard."""
+    def serves(self, interface: Interface) -> bool:
+        """Whether it takes what comes in on the interface: by IPv4, or IPv6 where that has none.
+
+        One that is bound to an interface that had the name before does not: qBittorrent 4.5.2 keeps
+        such a socket after a VPN restart.
+        """
+        bound_to_it = self.interface_index in (None, 0, interface.index)
+        return bound_to_it and any(map(self._accepts, interface.vpn_addresses))
+
+    def _accepts(self, address: _Address) -> bool:
         if not self.address.is_unspecified:
             return self.address == address
         dual_stack = self.address.version == 6 and not self.ipv6_only
@@ -144,32 +152,17 @@ def sockets(port: int) -> PortSockets:
     20,000 sockets the later ones are left out; those that listen come first. Raises OSError where
     neither `sock_diag` nor /proc can be read.
     """
-    found = _found(port, _STATES)
+    if not 1 <= port <= 65535:  # qBittorrent stores any number; 0 is any port to the kernel
+        return PortSockets()
+    try:
+        families = socket.AF_INET, socket.AF_INET6
+        found = [one for family in families for one in _diagnosed(family, port)]
+    except OSError:
+        tables = "tcp", "tcp6"
+        found = [one for t in tables for one in islice(_listed(t, port), messages.MOST_ANSWERS)]
     return PortSockets(
         tuple(one for one in found if isinstance(one, Listener)),
         tuple(one for one in found if isinstance(one, Connection)),
-    )
-
-
-def listeners(port: int) -> tuple[Listener, ...]:
-    """List only those that listen; raises OSError as `sockets` does.
-
-    For looking often: they are few, while for the connections the kernel goes through a table that
-    grows with the machine's memory, which took it 2 ms for each family on one of 24 GB.
-    """
-    return tuple(one for one in _found(port, {_LISTEN}) if isinstance(one, Listener))
-
-
-def listens(listeners: Iterable[Listener], interface: Interface) -> bool:
-    """Whether one of them takes what comes in on the interface: IPv4, or IPv6 where it has none.
-
-    One that is bound to an interface that had the name before does not: qBittorrent 4.5.2 keeps
-    such a socket after a VPN restart.
-    """
-    return any(
-        listener.interface_index in (None, 0, interface.index) and listener.accepts(address)
-        for listener in listeners
-        for address in interface.vpn_addresses
     )
 
 
@@ -231,22 +224,9 @@ def _read_address(body: bytes) -> tuple[int, _Address | None]:
     return owner, ip_address(packed) if len(packed) in (4, 16) else None
 
 
-def _found(port: int, states: Set[int]) -> list[Listener | Connection]:
-    """List the sockets with that local port in one of the states, IPv4 and IPv6."""
-    if not 1 <= port <= 65535:  # qBittorrent stores any number; 0 is any port to the kernel
-        return []
-    try:
-        families = socket.AF_INET, socket.AF_INET6
-        return [one for family in families for one in _diagnosed(family, port, states)]
-    except OSError:
-        tables = "tcp", "tcp6"
-        most = messages.MOST_ANSWERS
-        return [one for table in tables for one in islice(_listed(table, port, states), most)]
-
-
-def _diagnosed(family: int, port: int, states: Set[int]) -> list[Listener | Connection]:
+def _diagnosed(family: int, port: int) -> list[Listener | Connection]:
     """List them by sock_diag: the kernel sends no others."""
-    mask = sum(1 << state for state in states)
+    mask = sum(1 << state for state in _STATES)
     source = port.to_bytes(2, "big")
     request = _DIAG_REQUEST.pack(family, socket.IPPROTO_TCP, 0, mask, source, b"", b"", b"", 0, b"")
 
@@ -265,7 +245,7 @@ def _diagnosed(family: int, port: int, states: Set[int]) -> list[Listener | Conn
     return messages.ask(_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, request, read)
 
 
-def _listed(table: str, port: int, states: Set[int]) -> Iterator[Listener | Connection]:
+def _listed(table: str, port: int) -> Iterator[Listener | Connection]:
     """List the same by /proc/net, line by line: the table has all ports."""
     path = Path("/proc/net", table)
     if table == "tcp6" and not path.exists():  # a kernel without IPv6
@@ -276,7 +256,7 @@ def _listed(table: str, port: int, states: Set[int]) -> Iterator[Listener | Conn
         for line in lines:
             _, local, peer, state, _, _, _, uid, _, inode, *_ = line.split()
             number = int(state, 16)
-            if not local.endswith(wanted) or number not in states:
+            if not local.endswith(wanted) or number not in _STATES:
                 continue
             address, _ = _proc_address(local)
             if number == _LISTEN:

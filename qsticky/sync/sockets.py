@@ -75,12 +75,7 @@ class Sockets:
         interface = self._vpn.visible
         if self._sockets is None or interface is None:
             return None
-        may_serve = [
-            socket
-            for socket in self._listeners
-            if socket.interface_index in (0, interface.index, None)
-            and any(socket.accepts(address) for address in interface.vpn_addresses)
-        ]
+        may_serve = [socket for socket in self._listeners if socket.serves(interface)]
         if not may_serve:
             return False
         if protocol is Protocol.UTP:

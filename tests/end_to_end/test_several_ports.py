@@ -29,7 +29,7 @@ def listens(qbittorrent: WebUI, port: int) -> bool:
     for descriptor in Path(f"/proc/{qbittorrent.server.pid}/fd").iterdir():
         with suppress(FileNotFoundError):  # closed meanwhile
             own.add(os.readlink(descriptor))
-    return any(f"socket:[{listener.inode}]" in own for listener in netlink.listeners(port))
+    return any(f"socket:[{listener.inode}]" in own for listener in netlink.sockets(port).listeners)
 
 
 IN_BOTH_ORDERS = pytest.mark.parametrize(

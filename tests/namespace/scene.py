@@ -231,7 +231,7 @@ class Scene:
         interface = netlink.interface("tun0")
         if interface is None or not interface.usable:
             return False
-        return netlink.listens(netlink.listeners(self.port), interface)
+        return any(one.serves(interface) for one in netlink.sockets(self.port).listeners)
 
     def takes_a_peer(self) -> bool:
         """Whether a peer can connect to the port by the VPN: no kernel's word, but a packet."""

@@ -142,7 +142,7 @@ def test_a_port_that_another_program_took_while_the_vpn_restarted_is_never_green
 
 
 def _on_the_vpn(scene: Scene) -> bool:
-    return any(str(each.address) == ADDRESS for each in netlink.listeners(scene.port))
+    return any(str(each.address) == ADDRESS for each in netlink.sockets(scene.port).listeners)
 
 
 @pytest.mark.parametrize("interface", ["tun0", HIDDEN])

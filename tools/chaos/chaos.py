@@ -123,7 +123,7 @@ class QBittorrent:
             return True  # it has none
         return any(
             found.address.is_unspecified or found.address.is_loopback
-            for found in netlink.listeners(port)
+            for found in netlink.sockets(port).listeners
         )
 
     def edit(self, port: int) -> None:

@@ -21,8 +21,6 @@ from qsticky.kernel.netlink import (
     Listener,
     PortSockets,
     interface,
-    listeners,
-    listens,
     sockets,
 )
 
@@ -196,7 +194,6 @@ def test_a_listening_socket_is_found_by_its_port(
     os.fchown(server.fileno(), owner, -1)
     expected = Listener(ip_address(address), port, 0, ipv6_only, uid=owner, inode=inode_of(server))
     assert sockets(port).listeners == (expected,)
-    assert listeners(port) == (expected,)
 
 
 def test_nobody_listens_on_a_port_that_is_bound_only(opened: ExitStack) -> None:
@@ -244,7 +241,6 @@ def test_proc_tells_the_same_where_sock_diag_is_refused(
     told_by_proc = sockets(port)
     unknown = [one._replace(interface_index=None, ipv6_only=None) for one in told.listeners]
     assert sorted(told_by_proc.listeners, key=inode) == sorted(unknown, key=inode)
-    assert listeners(port) == told_by_proc.listeners
     assert sorted(told_by_proc.connections, key=str) == sorted(told.connections, key=str)
     with pytest.raises(PermissionError):
         interface("lo")
@@ -278,13 +274,6 @@ def test_one_dump_a_family_asks_for_the_sockets_of_that_port(kernel: Kernel) -> 
         request = asking.recv(1000)
         assert struct.unpack_from("=BBxx", request, 16) == (family, socket.IPPROTO_TCP)
         assert struct.unpack_from("!H", request, 24) == (PORT,)
-
-
-def test_where_only_listeners_are_wanted_the_kernel_is_asked_for_no_others(kernel: Kernel) -> None:
-    asked = kernel(message(NLMSG_DONE, status(0)))
-    assert listeners(PORT) == ()
-    for asking in asked:
-        assert struct.unpack_from("=xxxxI", asking.recv(1000), 16) == (1 << 10,)
 
 
 # --- who came in
@@ -359,17 +348,7 @@ def test_what_goes_out_from_the_port_is_not_told_of_before_it_is_connected(
 def test_a_listener_counts_by_its_address_and_its_interface(
     address: str, index: int | None, ipv6_only: bool | None, on: Interface, expected: bool
 ) -> None:
-    listener = Listener(ip_address(address), PORT, index, ipv6_only)
-    assert listens([listener], on) is expected
-
-
-def test_one_listener_that_counts_is_enough() -> None:
-    loopback = Listener(ip_address("127.0.0.1"), PORT, 0)
-    stale = Listener(IPV4, PORT, 6)
-    live = Listener(IPV4, PORT, 7)
-    assert listens([loopback, stale, live], TUN)
-    assert not listens([loopback, stale], TUN)
-    assert not listens([], TUN)
+    assert Listener(ip_address(address), PORT, index, ipv6_only).serves(on) is expected
 
 
 # --- the kernel's messages
