@@ -7,10 +7,9 @@ from struct import Struct
 from typing import NamedTuple
 
 # linux/inotify.h: `struct inotify_event` (watch, mask, cookie, length of the name, which is padded
-# with zeros), and the bits of its mask.
+# with zeros), and bits of a mask.
 _EVENT = Struct("=iIII")
 MODIFY, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x40, 0x80, 0x100, 0x200
-OVERFLOW, IGNORED = 0x4000, 0x8000
 
 _BUFFER = 65536  # bytes, for some thousand events at once
 
@@ -29,15 +28,16 @@ _remove_watch.argtypes = [ctypes.c_int, ctypes.c_int]
 
 
 class Event(NamedTuple):
-    """Something happened to what is watched, or to the name in it.
+    """Something happened to the name in a watched folder, or without a name, to what is watched.
 
-    `watch` is -1 for OVERFLOW, when events were dropped. IGNORED is the last of a watch's: it was
-    removed, or what it watched is deleted or unmounted.
+    The latter also when the watch ended: it was removed, or what it watched deleted or unmounted.
     """
 
     watch: int
-    mask: int
-    name: bytes
+    name: bytes = b""
+
+
+DROPPED = Event(-1)  # there were more than the kernel keeps
 
 
 class Inotify:
@@ -66,16 +66,13 @@ class Inotify:
         _remove_watch(self._descriptor, watch)
 
     def read(self) -> list[Event]:
-        """Return what happened since the last call; does not wait."""
-        try:
-            data = os.read(self._descriptor, _BUFFER)
-        except BlockingIOError:
-            return []
+        """Return what happened since the last call, which must be something."""
+        data = os.read(self._descriptor, _BUFFER)
         events, at = [], 0
         while at < len(data):
-            watch, mask, _, length = _EVENT.unpack_from(data, at)
+            watch, _, _, length = _EVENT.unpack_from(data, at)
             at += _EVENT.size + length
-            events.append(Event(watch, mask, data[at - length : at].rstrip(b"\0")))
+            events.append(Event(watch, data[at - length : at].rstrip(b"\0")))
         return events
 
 

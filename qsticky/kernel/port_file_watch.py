@@ -1,12 +1,11 @@
 """Watches Gluetun's port file, and calls back when it changed."""
 
 import os
-import stat
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from qsticky.kernel import inotify
-from qsticky.kernel.inotify import Event, Inotify
+from qsticky.kernel.inotify import DROPPED, Event, Inotify
 from qsticky.kernel.watch_thread import WatchThread
 
 # A folder tells only of names that come and go, so that a busy /tmp costs little. The file tells
@@ -14,16 +13,14 @@ from qsticky.kernel.watch_thread import WatchThread
 _FOLDER_EVENTS = inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO
 _FILE_EVENTS = inotify.MODIFY
 
-_MOST_STEPS = 256  # on the way to the file; a link to itself would have no end
-
 
 class PortFileWatch:
     """Calls `changed()` when the file at `path` is written, emptied or replaced, comes or goes.
 
-    The file, its folder and the folders above may be missing, and come and go at any time. One
-    write can make several calls, and many at once make one. Where it can't be watched any more as
-    it was at the start, `failed` is called with the reason. Both are called on the watch's own
-    thread.
+    The file, its folder and the folders above may be missing, and come and go at any time, which
+    is called back too. One write can make several calls, and many at once make one. Where it can't
+    be watched any more as it was at the start, `failed` is called with the reason. Both are called
+    on the watch's own thread.
 
     The file is watched itself, not only its folder: where a container has only the file mounted,
     Gluetun writes it through another folder, and its own hears nothing.
@@ -33,15 +30,12 @@ class PortFileWatch:
         self, path: Path, changed: Callable[[], None], failed: Callable[[OSError], None]
     ) -> None:
         self._path = path.absolute()
-        self._name = os.fsencode(path.name)
         self._changed = changed
         self._failed = failed
         self._inotify: Inotify
-        self._watches: dict[str, int] = {}
-        self._awaited: set[tuple[int, bytes]] = set()  # names in the watched folders
-        self._state: tuple[int, ...] | None = None
+        self._awaited: set[Event] = set()
         self._refused = False
-        self._thread: WatchThread | None = None
+        self._thread: WatchThread
 
     def start(self) -> None:
         """Begin to watch: what changes from now on is called back.
@@ -50,42 +44,23 @@ class PortFileWatch:
         permission to read the file or its folder; nothing runs then.
         """
         self._inotify = Inotify()
-        self._watches = {}
         try:
             self._arm()
         except OSError:
             self._inotify.close()
             raise
-        self._thread = WatchThread("port-file-watch", self._inotify, self._readable)
+        self._thread = WatchThread(
+            "port-file-watch", self._inotify, lambda: self._handle(self._inotify.read())
+        )
 
     def stop(self) -> None:
         """End watching: when this returns, neither `changed` nor `failed` is called any more."""
-        if self._thread:
-            self._thread.stop()
-            self._thread = None
-
-    def _readable(self) -> None:
-        self._handle(self._inotify.read())
+        self._thread.stop()
 
     def _handle(self, events: Sequence[Event]) -> None:
         """Call back for events that came together, once at most."""
-        awaited = [event for event in events if (event.watch, event.name) in self._awaited]
-        # The file's own events count whatever it looks like: written twice at the same length,
-        # within a tick of the file system's clock, it looks the same.
-        certain = any(event.mask & _FILE_EVENTS or event.name == self._name for event in awaited)
-        lost = any(
-            event.mask & inotify.OVERFLOW
-            or (event.mask & inotify.IGNORED and event.watch in self._watches.values())
-            for event in events
-        )
-        if not awaited and not lost:
+        if self._awaited.isdisjoint(events):
             return
-        before = self._state
-        self._look_again()
-        if certain or self._state != before:
-            self._changed()
-
-    def _look_again(self) -> None:
         try:
             self._arm()
         except OSError as error:
@@ -94,48 +69,30 @@ class PortFileWatch:
             self._refused = True
         else:
             self._refused = False
+        self._changed()
 
     def _arm(self) -> None:
-        """Watch the file and all that is on the way to it now, and note the file's state.
+        """Watch the folders on the way to the file, and the file, as far as they are there now.
 
-        Each place is watched before it is looked at: what changes meanwhile is seen, or makes an
-        event. Raises OSError where the last of them can't be watched; those above are a bonus.
+        Each is watched before what is in it: what changes meanwhile makes an event. Raises OSError
+        where the last of them can't be watched; those above are a bonus.
         """
-        outdated, self._watches = self._watches, {}
-        self._awaited, self._state = set(), None
+        before, self._awaited = self._awaited, {DROPPED}
         refusal: OSError | None = None
-        folder, ahead = "/", [*reversed(self._path.parts)]
-        for _ in range(_MOST_STEPS):
-            name = ahead.pop()
-            place = os.path.join(folder, name)
-            refusal = self._watch(folder, _FOLDER_EVENTS, name)
+        for place in (*reversed(self._path.parents), self._path):
+            events = _FILE_EVENTS if place == self._path else _FOLDER_EVENTS
             try:
-                mode = os.lstat(place).st_mode
-                if stat.S_ISLNK(mode):
-                    ahead += reversed(PurePath(os.readlink(place)).parts)
-                elif ahead:
-                    folder = place
-                elif stat.S_ISREG(mode):
-                    refusal = self._watch(place, _FILE_EVENTS)
-                    status = os.lstat(place)
-                    self._state = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-            except OSError:  # it isn't there
+                watch = self._inotify.add(str(place), events)
+            except (FileNotFoundError, NotADirectoryError):  # the folder above tells of it
                 break
-            if not ahead:
-                break
-        for watch in {*outdated.values()} - {*self._watches.values()}:
+            except OSError as error:
+                refusal = error
+            else:
+                refusal = None
+                below = self._path.relative_to(place).parts[:1]
+                self._awaited |= {Event(watch), Event(watch, os.fsencode("".join(below)))}
+        watched = {event.watch for event in self._awaited}
+        for watch in {event.watch for event in before} - watched:
             self._inotify.remove(watch)  # only now, so that no event is lost
         if refusal:
             raise refusal
-
-    def _watch(self, place: str, events: int, name: str = "") -> OSError | None:
-        """Watch a folder for a name in it, or the file; return the error where that can't be."""
-        if place not in self._watches:
-            try:
-                self._watches[place] = self._inotify.add(place, events)
-            except (FileNotFoundError, NotADirectoryError):  # gone since: the folder above tells
-                return None
-            except OSError as error:
-                return error
-        self._awaited.add((self._watches[place], os.fsencode(name)))
-        return None

@@ -1,5 +1,7 @@
 """A watch of an interface, as far as that can be seen without a namespace of one's own."""
 
+import socket
+import struct
 import threading
 import time
 
@@ -7,7 +9,9 @@ import pytest
 
 from qsticky.kernel import messages
 from qsticky.kernel.interface_watch import InterfaceWatch
-from tests.unit.kernel.test_netlink import descriptors, refuse
+from tests.unit.kernel.test_netlink import descriptors, message, refuse
+
+RTM_NEWADDR = 20
 
 
 def test_a_watch_stops_at_once_and_leaves_nothing_behind() -> None:
@@ -24,18 +28,22 @@ def test_a_watch_stops_at_once_and_leaves_nothing_behind() -> None:
     assert descriptors() == before
 
 
-def test_a_watch_that_was_refused_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages, "ask", refuse)
-    before, threads = descriptors(), threading.active_count()
-    watch = InterfaceWatch("lo", lambda: None)
-    with pytest.raises(PermissionError):
-        watch.start()
-    watch.stop()
-    assert descriptors() == before
-    assert threading.active_count() == threads
-
-
 def test_where_netlink_is_refused_a_watch_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(messages, "open_socket", refuse)
     with pytest.raises(PermissionError):
         InterfaceWatch("lo", lambda: None).start()
+
+
+def test_where_it_cannot_be_told_whether_it_is_meant_it_is_called_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    monkeypatch.setattr(messages, "open_socket", lambda *_: ours)
+    monkeypatch.setattr(messages, "ask", refuse)
+    changed = threading.Event()
+    watch = InterfaceWatch("tun0", changed.set)
+    watch.start()
+    with theirs:
+        theirs.send(message(RTM_NEWADDR, struct.pack("=BBBBI", 2, 32, 0, 0, 7)))
+        assert changed.wait(5)
+        watch.stop()
