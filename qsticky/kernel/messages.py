@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from struct import Struct
-from typing import Any, TypeVar
+from typing import TypeVar
 
 # linux/netlink.h: every message is a `struct nlmsghdr` (length, type, flags, sequence number,
 # port), then a structure of its type's own, then attributes, each after a `struct nlattr`
@@ -55,7 +55,10 @@ def ask(
     for _ in range(_ATTEMPTS):
         with open_socket(protocol) as kernel:
             kernel.send(_MESSAGE.pack(_MESSAGE.size + len(body), kind, flags, 0, 0) + body)
-            answers = _answers(kernel, read, dump)
+            try:
+                answers = _answers(kernel, read, dump)
+            except struct.error as error:
+                raise OSError(errno.EBADMSG, f"no netlink message came: {error}") from None
         if answers is not None:
             return answers
     raise OSError(errno.EAGAIN, "the kernel's answer kept changing while it was read")
@@ -73,7 +76,7 @@ def _answers(kernel: socket.socket, read: Callable[[bytes], _T], dump: bool) -> 
                     answers.append(read(body))
                 continue
             # sock_diag without its tcp_diag says so in NLMSG_DONE, after no answers.
-            (status,) = unpack(_STATUS, body)
+            (status,) = _STATUS.unpack_from(body)
             if status:
                 raise OSError(-status, os.strerror(-status))
             return None if interrupted else answers
@@ -81,7 +84,7 @@ def _answers(kernel: socket.socket, read: Callable[[bytes], _T], dump: bool) -> 
 
 
 def split(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Split a datagram into its messages: type, flags and content of each; raises OSError."""
+    """Split a datagram into its messages: type, flags and content of each."""
     for (kind, flags, *_), body in _records(_MESSAGE, data, 0):
         yield kind, flags, body
 
@@ -100,20 +103,8 @@ def attributes(body: bytes, after: Struct) -> dict[int, bytes]:
 def _records(header: Struct, data: bytes, at: int) -> Iterator[tuple[tuple[int, ...], bytes]]:
     """Split messages or attributes: each one's header without the length, and its content."""
     while at < len(data):
-        length, *fields = unpack(header, data, at)
+        length, *fields = header.unpack_from(data, at)
         if not header.size <= length <= len(data) - at:
-            raise _malformed()
+            raise struct.error("a length that can't be")
         yield tuple(fields), data[at + header.size : at + length]
         at += length + -length % 4
-
-
-def unpack(layout: Struct, data: bytes, at: int = 0) -> tuple[Any, ...]:
-    """Take a structure apart; raises OSError where the data is too short for it."""
-    try:
-        return layout.unpack_from(data, at)
-    except struct.error:
-        raise _malformed() from None
-
-
-def _malformed() -> OSError:
-    return OSError(errno.EBADMSG, "the kernel sent something that is no netlink message")

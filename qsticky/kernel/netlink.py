@@ -189,10 +189,10 @@ def changes(data: bytes) -> Iterator[tuple[int, str | None]]:
     """
     for kind, _, body in messages.split(data):
         if kind in (_RTM_NEWADDR, _RTM_DELADDR):
-            *_, owner = messages.unpack(_ADDRESS, body)
+            *_, owner = _ADDRESS.unpack_from(body)
             yield owner, None
         elif kind in (_RTM_NEWLINK, _RTM_DELLINK):
-            _, _, index, *_ = messages.unpack(_LINK, body)
+            _, _, index, *_ = _LINK.unpack_from(body)
             name = messages.attributes(body, _LINK).get(_IFLA_IFNAME)
             yield index, None if name is None else os.fsdecode(name.rstrip(b"\0"))
 
@@ -211,13 +211,13 @@ def _link(name: str) -> tuple[int, int, tuple[int, ...]] | None:
 
 
 def _read_link(body: bytes) -> tuple[int, int, tuple[int, ...]]:
-    _, _, index, flags, _ = messages.unpack(_LINK, body)
+    _, _, index, flags, _ = _LINK.unpack_from(body)
     counters = messages.attributes(body, _LINK).get(_IFLA_STATS64)
-    return index, flags, messages.unpack(_STATISTICS, counters) if counters else ()
+    return index, flags, _STATISTICS.unpack_from(counters) if counters else ()
 
 
 def _read_address(body: bytes) -> tuple[int, _Address | None]:
-    *_, owner = messages.unpack(_ADDRESS, body)
+    *_, owner = _ADDRESS.unpack_from(body)
     attributes = messages.attributes(body, _ADDRESS)
     # Of a point-to-point link, IFA_ADDRESS is the other end's, and IFA_LOCAL ours.
     packed = attributes.get(_IFA_LOCAL) or attributes.get(_IFA_ADDRESS, b"")
@@ -231,7 +231,7 @@ def _diagnosed(family: int, port: int) -> list[Listener | Connection]:
     request = _DIAG_REQUEST.pack(family, socket.IPPROTO_TCP, 0, mask, source, b"", b"", b"", 0, b"")
 
     def read(body: bytes) -> Listener | Connection:
-        _, state, peer_port, local, peer, index, uid, inode = messages.unpack(_DIAG_ANSWER, body)
+        _, state, peer_port, local, peer, index, uid, inode = _DIAG_ANSWER.unpack_from(body)
         if state == _LISTEN:
             ipv6_only = messages.attributes(body, _DIAG_ANSWER).get(_INET_DIAG_SKV6ONLY) == b"\1"
             return Listener(_address(family, local), port, index, ipv6_only, uid, inode)
