@@ -75,13 +75,12 @@ class PortCheck:
         self._count = count
         self._tell = tell
         self._clock = clock
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
+        self._lock = threading.Lock()  # while port and verdict change; they are read without it
         self._port: int | None = None
         self._verdict = PortVerdict()
-        self._era = 0  # an answer counts only in that in which it was asked for
+        self._wake = threading.Event()
         self._asked_at = float("-inf")
-        self._due_at: float | None = None
+        self._due_at = 0.0
         self._erring = False
 
     def start(self) -> None:
@@ -90,83 +89,67 @@ class PortCheck:
 
     def verdict(self) -> PortVerdict:
         """What is known now."""
-        with self._lock:
-            return self._verdict
+        return self._verdict
 
     def pause(self) -> float | None:
         """Return the seconds until it asks; None while there is no port to ask about."""
-        with self._lock:
-            due_at = self._due_at
-        return None if due_at is None else max(0.0, due_at - self._clock.monotonic())
+        return None if self._port is None else max(0.0, self._due_at - self._clock.monotonic())
 
     def port_changed(self, port: int | None) -> None:
         """Take in qBittorrent's port, None without one; of another one nothing is known yet."""
-        with self._lock:
-            if port == self._port:
-                return
-            self._port = port
-            self._verdict = PortVerdict()
-            self._begin_era()
+        if port != self._port:
+            self._know_less(port, PortVerdict())
 
     def rebound(self) -> None:
         """Take in that the listening sockets were opened anew."""
-        with self._lock:
-            self._verdict = self._verdict._replace(rebind_due=False)
-            self._begin_era()
+        self._know_less(self._port, self._verdict._replace(rebind_due=False))
 
     def check_if_due(self) -> None:
         """Ask, if it is time to."""
         now = self._clock.monotonic()
         with self._lock:
-            port, era = self._port, self._era
-            if port is None or self._due_at is None or self._due_at > now:
+            port, before = self._port, self._verdict
+            if port is None or self._due_at > now:
                 return
             self._due_at = now + self._apart
         if not self._inside_vpn():
             return
         self._asked_at = now
+        after = before
         try:
             is_open = self._ask(port)
         except PortCheckError as error:
-            self._take_error(error, era)
+            self._count(CheckResult.ERROR)
+            if not self._erring:
+                self._tell(
+                    f"The service of PORT_CHECK_URL {error}, so that what it said before still "
+                    "counts; if this goes on, open its address yourself, or set another one"
+                )
+            self._erring = True
         else:
-            self._take(is_open, era)
+            self._count(CheckResult.OPEN if is_open else CheckResult.CLOSED)
+            self._erring = False
+            after = before.then(is_open=is_open, now=self._clock.monotonic())
+        self._take(before, after)
 
-    def _take(self, is_open: bool, era: int) -> None:
-        self._erring = False
-        now = self._clock.monotonic()
+    def _take(self, before: PortVerdict, after: PortVerdict) -> None:
+        """Know more than before, unless that is of another port, or from before a rebind."""
         with self._lock:
-            before = self._verdict
-            if era == self._era:
-                self._verdict = before.then(is_open=is_open, now=now)
-                self._schedule(now)
-            after = self._verdict
-        self._count(CheckResult.OPEN if is_open else CheckResult.CLOSED)
+            if self._verdict is not before:
+                return
+            self._verdict = after
+            # Regularly, but soon while it has said closed and may have to be rebound.
+            undecided = 0 < after.closed_in_a_row < CLOSED_FOR_GOOD
+            self._due_at = self._clock.monotonic() + (self._apart if undecided else self._interval)
         if _for_a_sync(before) != _for_a_sync(after):
             self._changed()
 
-    def _take_error(self, error: PortCheckError, era: int) -> None:
+    def _know_less(self, port: int | None, verdict: PortVerdict) -> None:
+        """Ask anew: an answer that is awaited now counts no more, which the new verdict tells."""
         with self._lock:
-            if era == self._era:
-                self._schedule(self._clock.monotonic())
-        self._count(CheckResult.ERROR)
-        if not self._erring:
-            self._tell(
-                f"The service of PORT_CHECK_URL {error}, so that what it said before still "
-                "counts; if this goes on, open its address yourself, or set another one"
-            )
-        self._erring = True
-
-    def _begin_era(self) -> None:
-        self._era += 1
-        soonest = max(self._clock.monotonic(), self._asked_at + self._apart)
-        self._due_at = None if self._port is None else soonest
+            self._port, self._verdict = port, verdict
+            self._due_at = max(self._clock.monotonic(), self._asked_at + self._apart)
         self._wake.set()
-
-    def _schedule(self, now: float) -> None:
-        """Ask regularly, but soon while it has said closed and may have to be rebound."""
-        undecided = 0 < self._verdict.closed_in_a_row < CLOSED_FOR_GOOD
-        self._due_at = now + (self._apart if undecided else self._interval)
 
     def _run(self) -> None:
         while True:
