@@ -72,20 +72,14 @@ class WebUI:
         limit: int = LARGEST_ANSWER,
     ) -> Iterator[Response]:
         """Send a request; a session that is missing or expired is renewed, once."""
-        try:
+        for logged_in in (False, True):
             with self._exchange(method, path, form=form, limit=limit) as answer:
-                self._judge(answer)
-                yield answer
-            return
-        except _NoSessionError:
+                if logged_in or not self._misses_session(answer):
+                    self._judge(answer)
+                    yield answer
+                    return
+            self.sockets_may_differ += bool(self._cookies)
             self._log_in()
-        except _HostRefusedError:
-            proxied = self._behind_proxy
-            problem = host_header.PROXIED if proxied else host_header.refusal(self.http)
-            raise self._unauthorized(problem) from None
-        with self._exchange(method, path, form=form, limit=limit) as answer:
-            self._judge(answer, logged_in=True)
-            yield answer
 
     def log_out(self) -> None:
         """End the session, if there is one: since 5.3, a 16th drops the oldest of all users."""
@@ -115,6 +109,7 @@ class WebUI:
             with self.http.exchange(
                 method, path, headers=headers, form=form, limit=limit
             ) as answer:
+                self._behind_proxy |= "Server" in answer.headers or "Via" in answer.headers
                 yield answer
         except ServiceError as error:
             self.sockets_may_differ += error.absent
@@ -126,24 +121,21 @@ class WebUI:
         cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         return {"Cookie": cookies.encode()} if cookies else {}
 
-    def _judge(self, answer: Response, *, logged_in: bool = False) -> None:
-        """Raise unless it let us in; `logged_in` tells that a login succeeded just before."""
-        proxied = "Server" in answer.headers or "Via" in answer.headers
-        self._behind_proxy = self._behind_proxy or proxied
-        had_session = bool(self._cookies)
+    def _misses_session(self, answer: Response) -> bool:
+        return words.is_forbidden(answer) and not self._api_key()
+
+    def _judge(self, answer: Response) -> None:
+        """Raise unless it let us in; a session that it misses was opened just before."""
         if answer.status in _FORGET_COOKIES:
             self._cookies = {}
         if words.is_unauthorized(answer):
-            raise _HostRefusedError(
-                Reason.QBITTORRENT_UNAUTHORIZED, ErrorKind.UNAUTHORIZED, "the Host is refused"
-            )
+            proxied = self._behind_proxy
+            problem = host_header.PROXIED if proxied else host_header.refusal(self.http)
+            raise self._unauthorized(problem)
+        if self._misses_session(answer):
+            raise self._unauthorized(_REFUSED_SESSION, ErrorKind.INVALID_RESPONSE)
         if words.is_forbidden(answer):
-            if self._api_key():
-                raise self._unauthorized(_REFUSED_KEY)
-            if logged_in:
-                raise self._unauthorized(_REFUSED_SESSION, ErrorKind.INVALID_RESPONSE)
-            self.sockets_may_differ += had_session
-            raise _NoSessionError
+            raise self._unauthorized(_REFUSED_KEY)
         if answer.status in (401, 403):
             raise self._foreign(answer)
         if not answer.ok:
@@ -164,6 +156,7 @@ class WebUI:
 
         Sent without the old session's cookie, with which any password would do, and never twice.
         """
+        self._cookies = {}
         credentials = self._credentials()
         self._limit.check(credentials)
         patience = max(_LOGIN_PATIENCE, self.http.timeout)
@@ -219,14 +212,6 @@ def _bounded(cookies: Mapping[str, str]) -> dict[str, str]:
     """Leave out what no session needs: a proxy's cookies can be any number, of any length."""
     short = [(n, v) for n, v in cookies.items() if len(n) + len(v) < _LONGEST_COOKIE]
     return dict(short[:_MOST_COOKIES])
-
-
-class _NoSessionError(Exception):
-    """qBittorrent answered 403: there is no session, or it expired. Not a failure: log in."""
-
-
-class _HostRefusedError(ServiceError):
-    """qBittorrent refused the Host header; of what, is yet to be found out."""
 
 
 _REFUSED_KEY = (
