@@ -6,7 +6,7 @@ from typing import Any
 
 from qsticky.clock import Clock
 from qsticky.services.gluetun import Gluetun, gluetun_service
-from qsticky.services.gluetun_roles import Credential, Sent
+from qsticky.services.gluetun_roles import Credential
 from qsticky.services.http import HttpClient, unobserved
 from qsticky.services.port_check import PortCheck
 from qsticky.services.port_file import PortFile
@@ -20,9 +20,7 @@ _TIMEOUT = 5.0
 
 def gluetun_client(url: str, *, api_key: str = "", port_file: Path | None = None) -> Gluetun:
     """Make a client of the Gluetun at a URL."""
-    credential = Credential(Sent.NOTHING, {})
-    if api_key:
-        credential = Credential(Sent.KEY, {"X-API-Key": api_key.encode()})
+    credential = Credential({"X-API-Key": api_key.encode()} if api_key else {})
     file = PortFile(port_file) if port_file else None
     http = HttpClient(gluetun_service(url), _TIMEOUT, unobserved)
     return Gluetun(http, lambda: credential, file)

@@ -5,7 +5,7 @@ from functools import partial
 
 from qsticky.config import AuthType, Config
 from qsticky.services.gluetun import Gluetun, basic_authorization, gluetun_service
-from qsticky.services.gluetun_roles import Credential, Sent
+from qsticky.services.gluetun_roles import Credential
 from qsticky.services.http import HttpClient, Observer
 from qsticky.services.port_file import PortFile
 from qsticky.services.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
@@ -34,12 +34,13 @@ def _control_server(config: Config, observe: Observer) -> HttpClient:
 def _credential(config: Config) -> Credential:
     if config.gluetun_auth_type is AuthType.BASIC:
         user, password = config.gluetun_username.reveal(), config.gluetun_password.reveal()
-        return Credential(Sent.PASSWORD, basic_authorization(user, password))
+        authorization = basic_authorization(user, password)
+        return Credential(authorization, "GLUETUN_USERNAME and GLUETUN_PASSWORD")
     unsent = bool(config.gluetun_username and config.gluetun_password)
     key = config.gluetun_apikey.reveal()
     if key and config.gluetun_auth_type is AuthType.APIKEY:
-        return Credential(Sent.KEY, {"X-API-Key": key.encode()}, password_unsent=unsent)
-    return Credential(Sent.NOTHING, {}, key_unsent=bool(key), password_unsent=unsent)
+        return Credential({"X-API-Key": key.encode()}, "GLUETUN_APIKEY", password_unsent=unsent)
+    return Credential({}, key_unsent=bool(key), password_unsent=unsent)
 
 
 def make_qbittorrent(

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import NamedTuple, TypeGuard
 
 from qsticky.errors import ErrorKind, Reason, ServiceError, SyncError
-from qsticky.services.gluetun_roles import Credential, RoleError, Route, Sent, Wrong, refusal
+from qsticky.services.gluetun_roles import Credential, RoleError, Route, Wrong, refusal
 from qsticky.services.http import HttpClient, Response, Service
 from qsticky.services.port_file import PortFile
 
@@ -44,11 +44,6 @@ class PublicAddress(NamedTuple):
     country: str | None
 
 
-class _Refused(NamedTuple):
-    status: int
-    wants_password: bool
-
-
 class Gluetun:
     """Gluetun's forwarded ports: the control server's statement, or the port file's without one.
 
@@ -75,14 +70,15 @@ class Gluetun:
         Tries the route that worked last, then the other one: Gluetun to 3.40 answers 400 or 401
         on the new route, 3.41 and later redirect the old one. Raises `ServiceError`.
         """
-        refusals: dict[Route, _Refused] = {}
+        refusals: dict[Route, Response] = {}
         for route in sorted(Route, key=lambda route: route is not self.route):
             try:
                 with self._get(route) as answer:
                     if answer.status == 200:
                         self.route, self._answered = route, True
                         return self._ports(self._http.json_object(answer))
-                    refusals[route] = self._refused(answer, route)
+                    self._expect_refusal(answer, route)
+                    refusals[route] = answer
                     if len(refusals) == len(Route):
                         raise self._refusal(refusals)
             except ServiceError as error:
@@ -147,37 +143,35 @@ class Gluetun:
             return _ANY_WITH_ROLES
         return "3.41.0 or 3.41.1" if self.route is Route.SINCE_3_41 else "3.39.1 to 3.40"
 
-    def _refused(self, answer: Response, route: Route) -> _Refused:
+    def _expect_refusal(self, answer: Response, route: Route) -> None:
         if answer.status not in _NOT_HERE:
             raise self._http.unexpected_status(answer, f" to GET {route}")
         if answer.status == 401 and answer.body.strip() not in (_UNAUTHORIZED, b""):
             problem = f"answered 401 to GET {route} in words that are not Gluetun's"
             raise self._http.error(ErrorKind.INVALID_RESPONSE, problem)
-        return _Refused(answer.status, _challenges(answer))
 
-    def _refusal(self, refusals: Mapping[Route, _Refused]) -> ServiceError:
+    def _refusal(self, refusals: Mapping[Route, Response]) -> ServiceError:
         """Tell what two refused routes mean."""
         statuses = {route: refused.status for route, refused in refusals.items()}
         if 401 not in statuses.values():
             answers = " and ".join(f"{status} to GET {route}" for route, status in statuses.items())
             return self._http.error(ErrorKind.HTTP_STATUS, f"answered {answers}")
-        where = f"{self._http.service.name} at {self._http.service.url}"
         credential = self._credential()
-        return refusal(where, credential, *self._what_is_wrong(refusals, credential.sent))
+        wrong, route = self._what_is_wrong(refusals, credential)
+        return refusal(self._http.service.where, credential, wrong, route)
 
     def _what_is_wrong(
-        self, refusals: Mapping[Route, _Refused], sent: Sent
+        self, refusals: Mapping[Route, Response], credential: Credential
     ) -> tuple[Wrong, Route | None]:
         """Tell what a refusal is for, and which route is this version's; asks for what it must."""
         redirected = refusals[Route.UP_TO_3_40].status == 301
-        wanting = [route for route, refused in refusals.items() if refused.wants_password]
-        if redirected and sent is not Sent.NOTHING:
+        if redirected and credential.headers:
             return Wrong.ROUTE, Route.SINCE_3_41
-        if wanting:
+        if wanting := [route for route, refused in refusals.items() if _challenges(refused)]:
             return Wrong.KIND, wanting[0]
-        if sent is Sent.NOTHING:
+        if not credential.headers:
             return Wrong.MISSING, Route.SINCE_3_41 if redirected else self._known_route()
-        if sent is Sent.PASSWORD and (wanted := self._wants_password()):
+        if credential.has_password and (wanted := self._wants_password()):
             return Wrong.PASSWORD, wanted
         return Wrong.UNKNOWN, self._known_route()
 

@@ -23,25 +23,22 @@ class Route(StrEnum):
         return f"GET {self}"
 
 
-class Sent(StrEnum):
-    """What a request presents."""
-
-    KEY = "key"
-    PASSWORD = "password"
-    NOTHING = "nothing"
-
-
 class Credential(NamedTuple):
-    """What to present, and the headers that do.
+    """What to present: the header that does, if any, and the variables that it is made of.
 
     `key_unsent` and `password_unsent` tell that a key, or a user and a password, are set, and not
     what is presented.
     """
 
-    sent: Sent
     headers: Mapping[str, bytes]
+    variables: str = "no credential"
     key_unsent: bool = False
     password_unsent: bool = False
+
+    @property
+    def has_password(self) -> bool:
+        """Whether it is a user and a password."""
+        return "Authorization" in self.headers
 
 
 class Wrong(StrEnum):
@@ -66,7 +63,7 @@ class RoleError(ServiceError):
 def refusal(where: str, credential: Credential, wrong: Wrong, route: Route | None) -> RoleError:
     """Make the error of both port routes refused; `where` is the control server."""
     line = f'"{route.in_a_role}"' if route else _EITHER_LINE
-    mine = _PRESENTED[credential.sent]
+    mine = credential.variables
     use = "set GLUETUN_APIKEY"
     if credential.key_unsent and wrong is not Wrong.KIND:
         use = "set GLUETUN_AUTH_TYPE=apikey, without which GLUETUN_APIKEY is not sent"
@@ -86,11 +83,6 @@ def refusal(where: str, credential: Credential, wrong: Wrong, route: Route | Non
     return RoleError(f"{where} {sentences[wrong]}", wrong, route)
 
 
-_PRESENTED = {
-    Sent.KEY: "GLUETUN_APIKEY",
-    Sent.PASSWORD: "GLUETUN_USERNAME and GLUETUN_PASSWORD",
-    Sent.NOTHING: "no credential",
-}
 _EITHER_LINE = (
     f'the one route that its version knows: "{Route.SINCE_3_41.in_a_role}" for Gluetun 3.41 and '
     f'later, "{Route.UP_TO_3_40.in_a_role}" up to 3.40'

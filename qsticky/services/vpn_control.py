@@ -83,8 +83,8 @@ class VpnControl:
     def _refuse_a_refusal(self, answer: Response) -> None:
         if answer.status == 401:
             error = RoleError(
-                f"{self._http.service.name} at {self._http.service.url} does not permit qSticky to "
-                f'restart the VPN; add "{IN_A_ROLE}" to the routes of the role with qSticky\'s '
+                f"{self._http.service.where} does not permit qSticky to restart the VPN; add "
+                f'"{IN_A_ROLE}" to the routes of the role with qSticky\'s '
                 "credential, or unset GLUETUN_RESTART_AFTER",
                 Wrong.ROUTE,
             )

@@ -11,7 +11,7 @@ from qsticky.demo.gluetun_simulator import GluetunRelease, GluetunSimulator, Vpn
 from qsticky.demo.simulator import Answer, Disconnect, Hang
 from qsticky.errors import Reason
 from qsticky.services.gluetun import gluetun_service
-from qsticky.services.gluetun_roles import Credential, Sent
+from qsticky.services.gluetun_roles import Credential
 from qsticky.services.http import HttpClient, unobserved
 from qsticky.services.vpn_control import IN_A_ROLE, VpnControl
 from qsticky.sync.report import RestartNews
@@ -153,7 +153,7 @@ def begin() -> Iterator[Begin]:
         gluetun.start()
         clock = FakeClock()
         http = HttpClient(gluetun_service(gluetun.url), LONG, unobserved)
-        control = VpnControl(http, lambda: Credential(Sent.KEY, {"X-API-Key": b"key"}), patience)
+        control = VpnControl(http, lambda: Credential({"X-API-Key": b"key"}), patience)
         restart = VpnRestart(control, after=AFTER, clock=clock, tell=lambda news: scene.tell(news))
         scene = Scene(gluetun, restart, clock)
         scenes.append(scene)
