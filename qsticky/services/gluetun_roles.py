@@ -52,10 +52,13 @@ class Wrong(StrEnum):
 
 
 class RoleError(ServiceError):
-    """Gluetun refused. `wrong` is what, and `route` the one that its version knows, where known."""
+    """Gluetun refused. `wrong` is what, and `route` the one that its version knows, where known.
+
+    Nothing came of the request.
+    """
 
     def __init__(self, sentence: str, wrong: Wrong, route: Route | None = None) -> None:
-        super().__init__(Reason.GLUETUN_UNAUTHORIZED, ErrorKind.UNAUTHORIZED, sentence)
+        super().__init__(Reason.GLUETUN_UNAUTHORIZED, ErrorKind.UNAUTHORIZED, sentence, sent=False)
         self.wrong = wrong
         self.route = route
 

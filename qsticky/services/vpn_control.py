@@ -1,7 +1,8 @@
 """Tells Gluetun to stop and start its VPN: the one thing that is asked of it which changes it."""
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 
 from qsticky.errors import ErrorKind
@@ -44,14 +45,7 @@ class VpnControl:
         role lacks the route, else `ServiceError`; Gluetun may have done it, or do it later, all
         the same, unless the error's `sent` is False: of what was refused nothing came either.
         """
-        with self._http.exchange(
-            "PUT",
-            VPN_STATUS,
-            headers=self._credential().headers,
-            document={"status": status},
-            patience=self._patience,
-        ) as answer:
-            self._refuse_a_refusal(answer)
+        with self._put({"status": status}) as answer:
             if answer.status != 200:
                 error = self._http.unexpected_status(answer, f" to {IN_A_ROLE}")
                 error.sent = answer.status >= 500
@@ -69,24 +63,21 @@ class VpnControl:
         Raises `RoleError` where it doesn't, else `ServiceError`. A status that is none is
         answered 400, by whoever was let in, in every version.
         """
-        with self._http.exchange(
-            "PUT",
-            VPN_STATUS,
-            headers=self._credential().headers,
-            document={},
-            patience=self._patience,
-        ) as answer:
-            self._refuse_a_refusal(answer)
+        with self._put({}) as answer:
             if answer.status != 400:
                 raise self._http.unexpected_status(answer, f" to {IN_A_ROLE} with no status")
 
-    def _refuse_a_refusal(self, answer: Response) -> None:
-        if answer.status == 401:
-            error = RoleError(
-                f"{self._http.service.where} does not permit qSticky to restart the VPN; add "
-                f'"{IN_A_ROLE}" to the routes of the role with qSticky\'s '
-                "credential, or unset GLUETUN_RESTART_AFTER",
-                Wrong.ROUTE,
-            )
-            error.sent = False
-            raise error
+    @contextlib.contextmanager
+    def _put(self, body: Mapping[str, str]) -> Iterator[Response]:
+        headers = self._credential().headers
+        with self._http.exchange(
+            "PUT", VPN_STATUS, headers=headers, document=body, patience=self._patience
+        ) as answer:
+            if answer.status == 401:
+                raise RoleError(
+                    f"{self._http.service.where} does not permit qSticky to restart the VPN; add "
+                    f'"{IN_A_ROLE}" to the routes of the role with qSticky\'s credential, or unset '
+                    "GLUETUN_RESTART_AFTER",
+                    Wrong.ROUTE,
+                )
+            yield answer
