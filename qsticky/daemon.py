@@ -26,9 +26,9 @@ from qsticky.record.metrics import Metrics
 from qsticky.record.start import start_fields, start_line
 from qsticky.services.factory import make_gluetun, make_qbittorrent, make_vpn_control
 from qsticky.services.http import Exchange
+from qsticky.services.login_limit import LoginLimit
 from qsticky.services.outside_service import OutsideService
 from qsticky.services.port_check import PortCheck
-from qsticky.services.qbittorrent import LoginLimit
 from qsticky.sync.options import Options
 from qsticky.sync.report import SyncReport, Trigger
 from qsticky.sync.synchronizer import Synchronizer

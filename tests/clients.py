@@ -8,9 +8,10 @@ from qsticky.clock import Clock
 from qsticky.services.gluetun import Gluetun, gluetun_service
 from qsticky.services.gluetun_roles import Credential
 from qsticky.services.http import HttpClient, unobserved
+from qsticky.services.login_limit import Credentials, LoginLimit
 from qsticky.services.port_check import PortCheck
 from qsticky.services.port_file import PortFile
-from qsticky.services.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
+from qsticky.services.qbittorrent import QBittorrent, qbittorrent_service
 from qsticky.sync.options import Options
 from qsticky.sync.synchronizer import Synchronizer
 from qsticky.sync.vpn_interface import Kernel

@@ -14,7 +14,8 @@ from qsticky.errors import Reason, ServiceError
 from qsticky.files import open_at_once
 from qsticky.services import vpn_control
 from qsticky.services.factory import make_gluetun, make_vpn_control
-from qsticky.services.gluetun import PUBLIC_IP, Gluetun, RoleError, no_port_at
+from qsticky.services.gluetun import PUBLIC_IP, Gluetun, no_port_at
+from qsticky.services.gluetun_roles import RoleError
 from qsticky.services.http import unobserved
 from qsticky.sync.vpn_interface import Presence
 

@@ -11,14 +11,9 @@ from qsticky.errors import ErrorKind, Reason, ServiceError, SyncError
 from qsticky.services import words
 from qsticky.services.factory import make_qbittorrent
 from qsticky.services.http import unobserved
-from qsticky.services.qbittorrent import (
-    Authentication,
-    ConnectionStatus,
-    Credentials,
-    LoginLimit,
-    Preferences,
-    QBittorrent,
-)
+from qsticky.services.login_limit import Credentials, LoginLimit
+from qsticky.services.qbittorrent import ConnectionStatus, Preferences, QBittorrent
+from qsticky.services.webui import Authentication
 from qsticky.sync.rebind import DISCONNECTED_FOR
 from qsticky.sync.settings import port_conflict
 

@@ -8,7 +8,7 @@ from qsticky.clock import Clock, in_words
 from qsticky.errors import ErrorKind, Reason, SyncError
 from qsticky.record.events import Event
 from qsticky.services.http import Exchange
-from qsticky.services.qbittorrent import LOGIN
+from qsticky.services.webui import LOGIN
 from qsticky.sync.report import PortChange, RebindCause, Status, SyncReport
 
 _REMIND_EVERY = 15 * 60.0

@@ -10,7 +10,8 @@ from qsticky.clock import Clock, wall
 from qsticky.errors import ErrorKind, Reason
 from qsticky.record.known import Info, Known, unit_of
 from qsticky.services.http import Exchange
-from qsticky.services.qbittorrent import LOGIN, ConnectionStatus
+from qsticky.services.qbittorrent import ConnectionStatus
+from qsticky.services.webui import LOGIN
 from qsticky.sync.report import RebindCause, Status, SyncReport, Trigger
 
 SERVICES = ("gluetun", "qbittorrent")

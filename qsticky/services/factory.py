@@ -7,8 +7,9 @@ from qsticky.config import AuthType, Config
 from qsticky.services.gluetun import Gluetun, basic_authorization, gluetun_service
 from qsticky.services.gluetun_roles import Credential
 from qsticky.services.http import HttpClient, Observer
+from qsticky.services.login_limit import Credentials, LoginLimit
 from qsticky.services.port_file import PortFile
-from qsticky.services.qbittorrent import Credentials, LoginLimit, QBittorrent, qbittorrent_service
+from qsticky.services.qbittorrent import QBittorrent, qbittorrent_service
 from qsticky.services.vpn_control import VpnControl
 
 

@@ -9,20 +9,9 @@ from ipaddress import ip_address
 from typing import NamedTuple, TypeGuard
 
 from qsticky.errors import ErrorKind, Reason, ServiceError, SyncError
-from qsticky.services.gluetun_roles import Credential, RoleError, Route, Wrong, refusal
+from qsticky.services.gluetun_roles import Credential, Route, Wrong, refusal
 from qsticky.services.http import HttpClient, Response, Service
 from qsticky.services.port_file import PortFile
-
-__all__ = [
-    "PUBLIC_IP",
-    "Gluetun",
-    "PublicAddress",
-    "RoleError",
-    "Route",
-    "basic_authorization",
-    "gluetun_service",
-    "no_port_at",
-]
 
 _LONGEST_NAME = 80
 

@@ -12,27 +12,9 @@ from urllib.parse import quote
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services import listen_log
 from qsticky.services.http import Service
-from qsticky.services.listen_log import ListenEntry, ListenLog, LogMark
-from qsticky.services.login_limit import Credentials, LoginLimit
-from qsticky.services.webui import LOGIN, Authentication, WebUI
+from qsticky.services.listen_log import ListenLog, LogMark
+from qsticky.services.webui import WebUI
 from qsticky.text import kept
-
-__all__ = [
-    "LOGIN",
-    "Address",
-    "Authentication",
-    "ConnectionStatus",
-    "Credentials",
-    "ListenEntry",
-    "ListenLog",
-    "LogMark",
-    "LoginLimit",
-    "Preferences",
-    "Protocol",
-    "QBittorrent",
-    "TransferInfo",
-    "qbittorrent_service",
-]
 
 _VERSION = re.compile(rb"v(\d[\w.+-]{0,30})")
 _LARGEST_LIST = 4 * 1024 * 1024  # of the preferences, which hold a ban list, and of the log

@@ -7,7 +7,8 @@ gives up it doesn't log (4.5.2, 5.1.0 and 5.3.0 alike). So only a success ages.
 from collections.abc import Collection
 from typing import NamedTuple
 
-from qsticky.services.qbittorrent import Address, ListenEntry, ListenLog, LogMark, Protocol
+from qsticky.services.listen_log import ListenEntry, ListenLog, LogMark
+from qsticky.services.qbittorrent import Address, Protocol
 
 
 class _Logged(NamedTuple):

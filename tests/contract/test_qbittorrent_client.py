@@ -9,7 +9,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from qsticky.services.qbittorrent import ConnectionStatus, ListenLog, LogMark, Protocol, QBittorrent
+from qsticky.services.listen_log import ListenLog, LogMark
+from qsticky.services.qbittorrent import ConnectionStatus, Protocol, QBittorrent
 from tests.clients import qbittorrent_client
 from tests.contract.targets import Client, Start, Subject, every_real_one, every_release
 from tests.fakes import FakeClock

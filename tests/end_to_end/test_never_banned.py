@@ -19,13 +19,9 @@ from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.errors import ErrorKind, Reason, SyncError
 from qsticky.services.http import Exchange, HttpClient
-from qsticky.services.qbittorrent import (
-    LOGIN,
-    Credentials,
-    LoginLimit,
-    QBittorrent,
-    qbittorrent_service,
-)
+from qsticky.services.login_limit import Credentials, LoginLimit
+from qsticky.services.qbittorrent import QBittorrent, qbittorrent_service
+from qsticky.services.webui import LOGIN
 from tests.contract.targets import (
     API_KEY,
     PASSWORD,

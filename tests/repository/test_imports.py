@@ -20,7 +20,7 @@ MAY_KNOW: Mapping[str, set[str]] = {
     # The report, and what became of each request.
     "record": {
         "sync.report",
-        *(f"services.{m}" for m in ("http", "qbittorrent", "bounded_answer")),
+        *(f"services.{m}" for m in ("http", "webui", "qbittorrent", "bounded_answer")),
     },
     "web": {"record", "sync.report"},
     "check": {"kernel", "services", "sync"},

@@ -25,8 +25,8 @@ from qsticky.demo.simulator import Answer, Disconnect, Hang, Request, Response
 from qsticky.errors import ConfigurationError, Reason, SyncError
 from qsticky.kernel.netlink import Listener
 from qsticky.services.factory import make_gluetun, make_qbittorrent
+from qsticky.services.login_limit import LoginLimit
 from qsticky.services.port_check import PortCheck, PortVerdict
-from qsticky.services.qbittorrent import LoginLimit
 from qsticky.sync.report import Trigger
 from qsticky.sync.synchronizer import Synchronizer
 from tests import certificates

@@ -12,7 +12,7 @@ from qsticky.errors import ErrorKind, Reason, SyncError
 from qsticky.record.events import Event, RecentEvent, RecentEvents
 from qsticky.record.journal import Journal
 from qsticky.services.http import Exchange
-from qsticky.services.qbittorrent import LOGIN
+from qsticky.services.webui import LOGIN
 from qsticky.sync.report import PortChange, RebindCause, SyncReport
 from tests.fakes import FakeClock
 from tests.reports import degraded, failing, synced, waiting

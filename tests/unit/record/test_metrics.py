@@ -24,7 +24,8 @@ from qsticky.record.metrics import (
     Metrics,
 )
 from qsticky.services.http import Exchange
-from qsticky.services.qbittorrent import LOGIN, ConnectionStatus
+from qsticky.services.qbittorrent import ConnectionStatus
+from qsticky.services.webui import LOGIN
 from qsticky.sync.report import PortChange, RebindCause, Status, Trigger
 from tests.fakes import FakeClock
 from tests.real import require

@@ -10,7 +10,8 @@ import pytest
 
 from qsticky.services.factory import make_qbittorrent
 from qsticky.services.http import Exchange
-from qsticky.services.qbittorrent import LoginLimit, QBittorrent
+from qsticky.services.login_limit import LoginLimit
+from qsticky.services.qbittorrent import QBittorrent
 from tests.fakes import FakeClock
 from tests.unit.conftest import Load
 from tests.unit.services.mocker import Context, Mocker, Request

@@ -16,7 +16,9 @@ from qsticky.errors import SyncError
 from qsticky.kernel import netlink
 from qsticky.services.factory import make_gluetun, make_qbittorrent
 from qsticky.services.gluetun import Gluetun
-from qsticky.services.qbittorrent import LoginLimit, LogMark, Preferences, Protocol, QBittorrent
+from qsticky.services.listen_log import LogMark
+from qsticky.services.login_limit import LoginLimit
+from qsticky.services.qbittorrent import Preferences, Protocol, QBittorrent
 from qsticky.sync.report import Trigger
 from tests.clients import make_synchronizer
 from tests.fakes import FakeClock

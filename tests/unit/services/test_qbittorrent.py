@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
+from qsticky.services.listen_log import LogMark
 from qsticky.services.qbittorrent import (
     ConnectionStatus,
-    LogMark,
     Preferences,
     Protocol,
     QBittorrent,

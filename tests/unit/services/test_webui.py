@@ -10,7 +10,9 @@ import pytest
 from qsticky.errors import ErrorKind, Reason, ServiceError, SyncError
 from qsticky.services.factory import make_qbittorrent
 from qsticky.services.http import Exchange
-from qsticky.services.qbittorrent import Authentication, LoginLimit, QBittorrent
+from qsticky.services.login_limit import LoginLimit
+from qsticky.services.qbittorrent import QBittorrent
+from qsticky.services.webui import Authentication
 from tests.fakes import FakeClock
 from tests.unit.conftest import Load
 from tests.unit.services.conftest import (

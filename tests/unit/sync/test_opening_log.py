@@ -5,7 +5,8 @@ from typing import Literal
 
 import pytest
 
-from qsticky.services.qbittorrent import ListenEntry, ListenLog, LogMark, Protocol
+from qsticky.services.listen_log import ListenEntry, ListenLog, LogMark
+from qsticky.services.qbittorrent import Protocol
 from qsticky.sync.opening_log import OpeningLog
 
 VPN, LAN = ip_address("10.2.0.2"), ip_address("172.18.0.2")
