@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import io
 import os
 from struct import Struct
 from typing import NamedTuple
@@ -40,34 +41,26 @@ class Event(NamedTuple):
 DROPPED = Event(-1)  # there were more than the kernel keeps
 
 
-class Inotify:
+class Inotify(io.FileIO):
     """A queue of events, which `poll` waits for. Raises OSError where the kernel has no more."""
 
     def __init__(self) -> None:
-        self._descriptor = _checked(_init(os.O_NONBLOCK | os.O_CLOEXEC), None)
-
-    def fileno(self) -> int:
-        """Return its descriptor."""
-        return self._descriptor
-
-    def close(self) -> None:
-        """End it, with all that it watches."""
-        os.close(self._descriptor)
+        super().__init__(_checked(_init(os.O_NONBLOCK | os.O_CLOEXEC), None))
 
     def add(self, path: str, mask: int) -> int:
         """Watch a file or folder; return the watch's number. Raises OSError.
 
         What is watched already keeps its number.
         """
-        return _checked(_add_watch(self._descriptor, os.fsencode(path), mask), path)
+        return _checked(_add_watch(self.fileno(), os.fsencode(path), mask), path)
 
     def remove(self, watch: int) -> None:
         """End a watch, unless it ended by itself."""
-        _remove_watch(self._descriptor, watch)
+        _remove_watch(self.fileno(), watch)
 
-    def read(self) -> list[Event]:
-        """Return what happened since the last call, which must be something."""
-        data = os.read(self._descriptor, _BUFFER)
+    def events(self) -> list[Event]:
+        """Return what happened since the last call; does not wait."""
+        data = self.read(_BUFFER) or b""
         events, at = [], 0
         while at < len(data):
             watch, _, _, length = _EVENT.unpack_from(data, at)

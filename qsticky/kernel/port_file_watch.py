@@ -50,7 +50,7 @@ class PortFileWatch:
             self._inotify.close()
             raise
         self._thread = WatchThread(
-            "port-file-watch", self._inotify, lambda: self._handle(self._inotify.read())
+            "port-file-watch", self._inotify, lambda: self._handle(self._inotify.events())
         )
 
     def stop(self) -> None:

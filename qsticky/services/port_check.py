@@ -52,8 +52,8 @@ class PortCheck:
 
     `ask(port)` is `OutsideService.is_open`. It is asked only while `inside_vpn()`, for from
     elsewhere it would be told the home's address, and judge that. Callbacks, all on that thread:
-    `changed()` when the verdict is one that a sync should see, `count(result)` for each time that
-    it was asked, `tell(sentence)` when it begins not to answer. `interval` is in seconds.
+    `changed()` when there is a new verdict, `count(result)` for each time that it was asked,
+    `tell(sentence)` when it begins not to answer. `interval` is in seconds.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class PortCheck:
             # Regularly, but soon while it has said closed and may have to be rebound.
             undecided = 0 < after.closed_in_a_row < CLOSED_FOR_GOOD
             self._due_at = self._clock.monotonic() + (self._apart if undecided else self._interval)
-        if _for_a_sync(before) != _for_a_sync(after):
+        if after is not before:
             self._changed()
 
     def _know_less(self, port: int | None, verdict: PortVerdict) -> None:
@@ -160,7 +160,3 @@ class PortCheck:
                 self._wake.wait()
             else:
                 self._clock.wait(self._wake, pause)
-
-
-def _for_a_sync(verdict: PortVerdict) -> tuple[object, ...]:
-    return verdict.reachable, verdict.rebind_due, verdict.closed_for_good

@@ -12,7 +12,6 @@ from qsticky.services.login_limit import Credentials, LoginLimit
 
 LOGIN = "login"
 _LOGIN_PATIENCE = 60.0
-_MOST_COOKIES = 16
 _LONGEST_COOKIE = 1024
 _SESSION = re.compile(r"SID|QBT_SID_[0-9]{1,5}")  # to 5.1, and since 5.2
 _FORGET_COOKIES = (400, 401, 403, 431)
@@ -209,9 +208,8 @@ class WebUI:
 
 
 def _bounded(cookies: Mapping[str, str]) -> dict[str, str]:
-    """Leave out what no session needs: a proxy's cookies can be any number, of any length."""
-    short = [(n, v) for n, v in cookies.items() if len(n) + len(v) < _LONGEST_COOKIE]
-    return dict(short[:_MOST_COOKIES])
+    """Leave out what no session needs: a proxy's cookies can be of any length."""
+    return {n: v for n, v in cookies.items() if len(n) + len(v) < _LONGEST_COOKIE}
 
 
 _REFUSED_KEY = (

@@ -173,7 +173,7 @@ def test_a_port_is_asked_about_at_once_and_then_at_each_interval() -> None:
     scene.pass_time(2 * HOUR)
     assert scene.asked == [(0, PORT), (HOUR, PORT), (2 * HOUR, PORT)]
     assert scene.check.verdict() == PortVerdict(reachable=True, checked_at=2 * HOUR)
-    assert scene.syncs == 1
+    assert scene.syncs == 3
 
 
 def test_another_port_makes_it_unknown_and_is_asked_about_within_a_minute() -> None:
