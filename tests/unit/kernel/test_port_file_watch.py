@@ -200,35 +200,6 @@ def test_what_is_no_change_is_not_called_back(
     assert watch.calls_for(lambda: append(file, "\n6012")) == 1
 
 
-def test_a_write_that_leaves_the_file_looking_as_before_is_called_back(
-    watching: Watching, file: Path
-) -> None:
-    watch = watching(file)
-    with held(watch, file):
-        before = file.stat()
-        with file.open("r+") as writer:
-            writer.write("6")
-        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    watch.settle()
-    assert watch.calls == 2
-
-
-def test_another_file_that_looks_like_the_one_before_is_called_back(
-    watching: Watching, file: Path
-) -> None:
-    watch = watching(file)
-    with held(watch, file):
-        before = file.stat()
-        for _ in range(100):  # file systems like to use the number of a deleted inode again
-            file.unlink()
-            file.write_text("6" * before.st_size)
-            if file.stat().st_ino == before.st_ino:
-                break
-        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    watch.settle()
-    assert watch.calls > 1
-
-
 def test_a_file_that_appears_is_called_back(watching: Watching, file: Path) -> None:
     file.unlink()
     assert 1 <= watching(file).calls_for(lambda: file.write_text("51500")) <= 3
@@ -259,17 +230,6 @@ def test_a_file_and_folder_that_come_and_go_are_called_back_each_time(
         assert watch.calls_for(lambda: append(file, "\n6012")) == 1
 
 
-def test_after_folders_that_flapped_a_write_is_still_called_back(
-    watching: Watching, file: Path
-) -> None:
-    watch = watching(file)
-    for turn in range(100):
-        shutil.rmtree(file.parents[turn % 2])
-        make(file)
-    watch.settle()
-    assert watch.calls_for(lambda: append(file, "\n6012")) == 1
-
-
 def test_a_folder_replaced_by_another_is_called_back(watching: Watching, file: Path) -> None:
     make(file.parents[1] / "next" / file.name, "51501")
     watch = watching(file)
@@ -281,20 +241,6 @@ def test_a_folder_replaced_by_another_is_called_back(watching: Watching, file: P
     assert 1 <= watch.calls_for(swap) <= 2
     assert watch.calls_for(lambda: append(file, "\n6013")) == 1
     assert watch.calls_for(lambda: append(file.parents[1] / "last" / file.name, "\n6014")) == 0
-
-
-def test_a_folder_replaced_by_one_that_looks_alike_is_called_back(
-    watching: Watching, file: Path
-) -> None:
-    twin = file.parents[1] / "next" / file.name
-    watch = watching(file)
-    with held(watch, file):
-        make(twin, "515001")
-        os.utime(twin, ns=(0, file.stat().st_mtime_ns))
-        file.parent.rename(file.parents[1] / "last")
-        twin.parent.rename(file.parent)
-    watch.settle()
-    assert watch.calls == 2
 
 
 def test_a_write_through_another_name_of_the_file_is_called_back(
@@ -460,6 +406,7 @@ def test_nothing_grows_with_what_happens(watching: Watching, file: Path) -> None
         append(file, "\n6012")
     watch.settle()
     assert resources() == before
+    assert watch.calls_for(lambda: append(file, "\n6012")) == 1
 
 
 def test_what_is_no_longer_on_the_way_is_watched_no_more(watching: Watching, file: Path) -> None:
@@ -469,16 +416,6 @@ def test_what_is_no_longer_on_the_way_is_watched_no_more(watching: Watching, fil
         file.parent.rename(file.parents[1] / f"old-{turn}")
         make(file)
         watch.settle()
-    assert resources() == before
-
-
-def test_nothing_is_left_by_watches_that_were_stopped(tmp_path: Path, file: Path) -> None:
-    before = resources()
-    for _ in range(30):
-        watch = Watch(file, tmp_path)
-        watch.start()
-        append(file, "\n6012")
-        watch.stop()
     assert resources() == before
 
 

@@ -48,7 +48,6 @@ class WebUI:
     def __init__(self, mocker: Mocker) -> None:
         self.modern = False
         self.bypass = False
-        self.banned = False
         self.password = "adminadmin"
         self.session: str | None = None
         self.calls: list[str] = []
@@ -91,9 +90,6 @@ class WebUI:
 
     def _log_in(self, request: Request, context: Context) -> str:
         right = dict(parse_qsl(request.text)) == {"username": "admin", "password": self.password}
-        if self.banned:
-            context.status_code = 403
-            return "Your IP address has been banned after too many failed attempts."
         if not right:
             context.status_code = 401 if self.modern else 200
             return "Unauthorized" if self.modern else "Fails."

@@ -152,18 +152,6 @@ def test_a_refusal_that_the_other_route_makes_good_is_no_error(
     assert {exchange.service for exchange in exchanges} == {"gluetun"}
 
 
-@pytest.mark.parametrize(
-    ("release", "route"),
-    [("3.38", Route.UP_TO_3_40), ("3.40", Route.UP_TO_3_40), ("3.41", Route.SINCE_3_41)],
-)
-def test_the_route_that_worked_can_be_told(
-    gluetun: Gluetun, install: Install, release: str, route: Route
-) -> None:
-    install(ports_by(release, '{"port":5914}'))
-    gluetun.forwarded_ports()
-    assert gluetun.route is route
-
-
 # Refusals
 
 

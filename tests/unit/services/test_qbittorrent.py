@@ -203,11 +203,6 @@ def test_a_connection_status_is_one_of_three_or_none(
     assert qbittorrent.transfer_info().connection_status is known
 
 
-def test_a_missing_connection_status_is_none(open_webui: WebUI, qbittorrent: QBittorrent) -> None:
-    open_webui.answers(INFO, "{}")
-    assert qbittorrent.transfer_info().connection_status is None
-
-
 @pytest.mark.parametrize("port", [1, 51218, 65535])
 def test_a_port_is_set_with_what_a_forwarded_port_needs(
     open_webui: WebUI, qbittorrent: QBittorrent, port: int

@@ -359,46 +359,6 @@ def test_a_changed_password_file_allows_a_login_again(
     assert any_webui.calls == [READ, LOGIN, READ]
 
 
-def test_a_success_starts_the_count_afresh(
-    any_webui: WebUI, qbittorrent: QBittorrent, clock: FakeClock
-) -> None:
-    any_webui.password = "other"
-    for _ in range(3):
-        refused(qbittorrent)
-        clock.advance(15 * MINUTE)
-    any_webui.password = "adminadmin"
-    qbittorrent.preferences()
-    any_webui.session, any_webui.password = None, "other"
-    assert "the next login is tried in 1 min" in refused(qbittorrent)
-
-
-def test_while_banned_a_login_is_tried_every_15_minutes(
-    any_webui: WebUI, qbittorrent: QBittorrent, clock: FakeClock
-) -> None:
-    any_webui.banned = True
-    logins = []
-    for _ in range(120):
-        sentence = str(failure(qbittorrent, Reason.QBITTORRENT_BANNED))
-        if LOGIN in any_webui.calls:
-            logins.append(clock.monotonic() / MINUTE)
-        any_webui.calls.clear()
-        clock.advance(MINUTE / 2)
-    assert logins == [0, 15, 30, 45]
-    assert "has banned this address" in sentence
-    assert "restart qBittorrent" in sentence
-    any_webui.banned = False
-    assert qbittorrent.preferences().listen_port == 50001
-
-
-def test_a_ban_ends_with_a_proved_restart(webui: WebUI, qbittorrent: QBittorrent) -> None:
-    webui.banned = True
-    failure(qbittorrent, Reason.QBITTORRENT_BANNED)
-    webui.banned = False
-    failure(qbittorrent, Reason.QBITTORRENT_BANNED)
-    qbittorrent.restart_proved()
-    assert qbittorrent.preferences().listen_port == 50001
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -442,7 +402,10 @@ def test_a_ban_is_told_in_any_language(
     webui: WebUI, qbittorrent: QBittorrent, requests_mock: Mocker, sentence: str
 ) -> None:
     requests_mock.post(URL + LOGIN, status_code=403, text=sentence, headers=TEXT)
-    failure(qbittorrent, Reason.QBITTORRENT_BANNED)
+    told = str(failure(qbittorrent, Reason.QBITTORRENT_BANNED))
+    assert "has banned this address" in told
+    assert "restart qBittorrent" in told
+    assert "the next login is tried in 15 min" in told
     assert webui.calls == [READ]
 
 
