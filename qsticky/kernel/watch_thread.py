@@ -1,17 +1,12 @@
 """The thread of a watch, which sleeps until the kernel has something to tell."""
 
+import io
 import select
 import socket
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
-
-class Source(Protocol):
-    """What the kernel tells by: a descriptor."""
-
-    def fileno(self) -> int: ...  # noqa: D102
-    def close(self) -> None: ...  # noqa: D102
+Source = socket.socket | io.FileIO  # what the kernel tells by
 
 
 class WatchThread:

@@ -129,16 +129,12 @@ class WebUI:
             self._cookies = {}
         if words.is_unauthorized(answer):
             proxied = self._behind_proxy
-            problem = host_header.PROXIED if proxied else host_header.refusal(self.http)
-            raise self._unauthorized(problem)
+            raise self._refused(host_header.PROXIED if proxied else host_header.refusal(self.http))
         if self._misses_session(answer):
-            raise self._unauthorized(_REFUSED_SESSION, ErrorKind.INVALID_RESPONSE)
+            raise self._refused(_REFUSED_SESSION, kind=ErrorKind.INVALID_RESPONSE)
         if words.is_forbidden(answer):
-            raise self._unauthorized(_REFUSED_KEY)
-        if answer.status in (401, 403):
-            raise self._foreign(answer)
-        if not answer.ok:
-            raise self.http.unexpected_status(answer)
+            raise self._refused(_REFUSED_KEY)
+        self._expect_success(answer)
         self._keep_session(answer)
 
     def _keep_session(self, answer: Response) -> None:
@@ -180,31 +176,29 @@ class WebUI:
     def _judge_login(self, answer: Response) -> None:
         verdict = words.login_verdict(answer)
         if verdict is words.LoginVerdict.REFUSED:
-            raise self._unauthorized(_REFUSED_LOGIN)
+            raise self._refused(_REFUSED_LOGIN)
         if verdict is words.LoginVerdict.BANNED:
-            raise ServiceError(
-                Reason.QBITTORRENT_BANNED,
-                ErrorKind.UNAUTHORIZED,
-                f"{self.http.service.where} {_BANNED}",
-            )
-        if answer.status in (401, 403):
-            raise self._foreign(answer)
-        if not answer.ok:
-            raise self.http.unexpected_status(answer, " to a login")
+            raise self._refused(_BANNED, Reason.QBITTORRENT_BANNED)
+        self._expect_success(answer, " to a login")
         if verdict is not words.LoginVerdict.ACCEPTED:
             problem = "answered a login with another page"
             raise self.http.error(ErrorKind.INVALID_RESPONSE, problem)
 
-    def _foreign(self, answer: Response) -> ServiceError:
-        return ServiceError(
-            self.http.service.invalid_response,
-            ErrorKind.INVALID_RESPONSE,
-            f"{self.http.service.where} {words.foreign(answer)}",
-        )
+    def _expect_success(self, answer: Response, to: str = "") -> None:
+        """Raise for any other status; a refusal is not in qBittorrent's words."""
+        if answer.status in (401, 403):
+            reason = self.http.service.invalid_response
+            raise self._refused(words.foreign(answer), reason, ErrorKind.INVALID_RESPONSE)
+        if not answer.ok:
+            raise self.http.unexpected_status(answer, to)
 
-    def _unauthorized(self, problem: str, kind: ErrorKind = ErrorKind.UNAUTHORIZED) -> ServiceError:
-        where = self.http.service.where
-        return ServiceError(Reason.QBITTORRENT_UNAUTHORIZED, kind, f"{where} {problem}")
+    def _refused(
+        self,
+        problem: str,
+        reason: Reason = Reason.QBITTORRENT_UNAUTHORIZED,
+        kind: ErrorKind = ErrorKind.UNAUTHORIZED,
+    ) -> ServiceError:
+        return ServiceError(reason, kind, f"{self.http.service.where} {problem}")
 
 
 def _bounded(cookies: Mapping[str, str]) -> dict[str, str]:
