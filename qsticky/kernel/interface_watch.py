@@ -1,10 +1,12 @@
 """Watches an interface, and calls back when it changed."""
 
+import contextlib
 import errno
 import socket
 from collections.abc import Callable
 
 from qsticky.kernel import netlink
+from qsticky.kernel.netlink import Interface
 from qsticky.kernel.watch_thread import WatchThread
 
 _BUFFER = 65536  # bytes; the kernel sends at most 32 KiB at once
@@ -13,13 +15,14 @@ _BUFFER = 65536  # bytes; the kernel sends at most 32 KiB at once
 class InterfaceWatch:
     """Calls `changed()` when the interface of that name comes, goes or changes.
 
-    That is when it gets or loses an address, or its link goes up or down; a call too many does
-    no harm. `changed()` is called on the watch's own thread, which sleeps in between.
+    That is when it gets or loses an address, or its link goes up or down. `changed()` is called on
+    the watch's own thread, which sleeps until the kernel tells that anything changed of any.
     """
 
     def __init__(self, name: str, changed: Callable[[], None]) -> None:
         self._name = name
         self._changed = changed
+        self._last: Interface | None = None
         self._kernel: socket.socket
         self._thread: WatchThread
 
@@ -27,6 +30,7 @@ class InterfaceWatch:
         """Begin to watch. Raises OSError where the kernel refuses netlink."""
         self._kernel = netlink.open_monitor()
         self._kernel.setblocking(False)
+        self._last = self._found()
         self._thread = WatchThread("interface-watch", self._kernel, self._readable)
 
     def stop(self) -> None:
@@ -34,25 +38,20 @@ class InterfaceWatch:
         self._thread.stop()
 
     def _readable(self) -> None:
-        """Read all that the kernel has to tell, and call back if some of it is about it."""
-        concerned = False
+        """Read past all that the kernel has to tell, and see what became of it."""
         while True:
             try:
-                data = self._kernel.recv(_BUFFER)
+                self._kernel.recv(_BUFFER)
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno != errno.ENOBUFS:
+                if error.errno != errno.ENOBUFS:  # there was more than it keeps
                     raise
-                concerned = True  # some is lost, and more is, until all that it has is read
-            else:
-                concerned |= any(self._is_about_it(*change) for change in netlink.changes(data))
-        if concerned:
+        before, self._last = self._last, self._found()
+        if self._last != before:
             self._changed()
 
-    def _is_about_it(self, index: int, name: str | None) -> bool:
-        """Messages about addresses have no name in them."""
-        try:
-            return name == self._name if name else index == netlink.link_index(self._name)
-        except OSError:
-            return True
+    def _found(self) -> Interface | None:
+        with contextlib.suppress(OSError):
+            return netlink.interface(self._name)
+        return None

@@ -69,7 +69,7 @@ def _answers(kernel: socket.socket, read: Callable[[bytes], _T], dump: bool) -> 
     answers: list[_T] = []
     interrupted = False
     while dump or not answers:
-        for kind, flags, body in split(kernel.recv(_BUFFER)):
+        for (kind, flags, *_), body in _records(_MESSAGE, kernel.recv(_BUFFER), 0):
             interrupted |= bool(flags & _NLM_F_DUMP_INTR)
             if kind not in (_NLMSG_ERROR, _NLMSG_DONE):
                 if len(answers) < MOST_ANSWERS:
@@ -81,12 +81,6 @@ def _answers(kernel: socket.socket, read: Callable[[bytes], _T], dump: bool) -> 
                 raise OSError(-status, os.strerror(-status))
             return None if interrupted else answers
     return answers
-
-
-def split(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Split a datagram into its messages: type, flags and content of each."""
-    for (kind, flags, *_), body in _records(_MESSAGE, data, 0):
-        yield kind, flags, body
 
 
 def attribute(kind: int, value: bytes) -> bytes:

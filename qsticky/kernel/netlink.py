@@ -24,8 +24,7 @@ from qsticky.kernel import messages
 _LINK = Struct("=BxHiII")
 _ADDRESS = Struct("=BBBBI")
 _STATISTICS = Struct("=16xQQ")
-_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
-_RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
+_RTM_GETLINK, _RTM_GETADDR = 18, 22
 _RTMGRP_LINK, _RTMGRP_IPV4_IFADDR, _RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100
 _IFLA_IFNAME, _IFLA_STATS64, _IFA_ADDRESS, _IFA_LOCAL = 3, 23, 1, 2
 
@@ -131,18 +130,23 @@ def interface(name: str) -> Interface | None:
 
     Raises OSError where the kernel refuses to say, as that of some hardened runtimes does.
     """
-    if (link := _link(name)) is None:
-        return None
+    named = messages.attribute(_IFLA_IFNAME, os.fsencode(name) + b"\0")
+    request = _LINK.pack(0, 0, 0, 0, 0) + named
+    try:
+        link, *_ = messages.ask(socket.NETLINK_ROUTE, _RTM_GETLINK, request, _read_link, dump=False)
+    except OSError as error:
+        if error.errno in (errno.ENODEV, errno.ERANGE):  # there is none, or the name is too long
+            return None
+        raise
     index, flags, counters = link
     request = _ADDRESS.pack(0, 0, 0, 0, 0)
-    addresses = [
+    told = messages.ask(socket.NETLINK_ROUTE, _RTM_GETADDR, request, _read_address)
+    addresses = tuple(
         address
-        for owner, address in messages.ask(
-            socket.NETLINK_ROUTE, _RTM_GETADDR, request, _read_address
-        )
+        for owner, address in told
         if owner == index and address and (address.version == 4 or not address.is_link_local)
-    ]
-    return Interface(name, index, flags & _USABLE == _USABLE, tuple(addresses), *counters)
+    )
+    return Interface(name, index, flags & _USABLE == _USABLE, addresses, *counters)
 
 
 def sockets(port: int) -> PortSockets:
@@ -166,48 +170,14 @@ def sockets(port: int) -> PortSockets:
     )
 
 
-def link_index(name: str) -> int | None:
-    """Ask for the index of the interface of that name; raises OSError as `interface` does."""
-    link = _link(name)
-    return link[0] if link else None
-
-
 def open_monitor() -> socket.socket:
     """Open a socket to which the kernel tells what changes of links and addresses.
 
-    Raises OSError where the kernel refuses. What it sends is read by `changes`.
+    Raises OSError where the kernel refuses.
     """
     return messages.open_socket(
         socket.NETLINK_ROUTE, _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV6_IFADDR
     )
-
-
-def changes(data: bytes) -> Iterator[tuple[int, str | None]]:
-    """Read a datagram of a monitor's: the index of each interface that something is told of.
-
-    With it comes its name, where it is told: of a link, not of an address.
-    """
-    for kind, _, body in messages.split(data):
-        if kind in (_RTM_NEWADDR, _RTM_DELADDR):
-            *_, owner = _ADDRESS.unpack_from(body)
-            yield owner, None
-        elif kind in (_RTM_NEWLINK, _RTM_DELLINK):
-            _, _, index, *_ = _LINK.unpack_from(body)
-            name = messages.attributes(body, _LINK).get(_IFLA_IFNAME)
-            yield index, None if name is None else os.fsdecode(name.rstrip(b"\0"))
-
-
-def _link(name: str) -> tuple[int, int, tuple[int, ...]] | None:
-    """Ask for the index, the flags and the counters of the interface of that name."""
-    named = messages.attribute(_IFLA_IFNAME, os.fsencode(name) + b"\0")
-    request = _LINK.pack(0, 0, 0, 0, 0) + named
-    try:
-        link, *_ = messages.ask(socket.NETLINK_ROUTE, _RTM_GETLINK, request, _read_link, dump=False)
-    except OSError as error:
-        if error.errno in (errno.ENODEV, errno.ERANGE):  # there is none, or the name is too long
-            return None
-        raise
-    return link
 
 
 def _read_link(body: bytes) -> tuple[int, int, tuple[int, ...]]:

@@ -264,7 +264,7 @@ def test_a_watch_tells_of_a_link_that_goes_down(
     calls.wait_until(lambda: not calls.sees_it)
 
 
-def test_a_watch_tells_of_an_interface_that_gets_the_name(
+def test_a_watch_tells_of_an_interface_that_gets_the_name_and_loses_it(
     vpn: Vpn, namespace: Namespace, watch: InterfaceWatch, calls: Calls
 ) -> None:
     vpn.create()
@@ -276,6 +276,8 @@ def test_a_watch_tells_of_an_interface_that_gets_the_name(
     assert calls.count == 1
     namespace.run(["ip", "address", "add", "10.3.0.3/32", "dev", "tun0"])
     calls.wait_until(lambda: calls.count == 2)
+    namespace.run(["ip", "link", "set", "tun0", "name", "other0"])
+    calls.wait_until(lambda: calls.seen is None)
 
 
 def test_changes_of_another_interface_are_not_told(

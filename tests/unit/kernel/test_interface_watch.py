@@ -1,7 +1,5 @@
 """A watch of an interface, as far as that can be seen without a namespace of one's own."""
 
-import socket
-import struct
 import threading
 import time
 
@@ -9,9 +7,7 @@ import pytest
 
 from qsticky.kernel import messages
 from qsticky.kernel.interface_watch import InterfaceWatch
-from tests.unit.kernel.test_netlink import descriptors, message, refuse
-
-RTM_NEWADDR = 20
+from tests.unit.kernel.test_netlink import descriptors, refuse
 
 
 def test_a_watch_stops_at_once_and_leaves_nothing_behind() -> None:
@@ -32,18 +28,3 @@ def test_where_netlink_is_refused_a_watch_says_so(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(messages, "open_socket", refuse)
     with pytest.raises(PermissionError):
         InterfaceWatch("lo", lambda: None).start()
-
-
-def test_where_it_cannot_be_told_whether_it_is_meant_it_is_called_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    monkeypatch.setattr(messages, "open_socket", lambda *_: ours)
-    monkeypatch.setattr(messages, "ask", refuse)
-    changed = threading.Event()
-    watch = InterfaceWatch("tun0", changed.set)
-    watch.start()
-    with theirs:
-        theirs.send(message(RTM_NEWADDR, struct.pack("=BBBBI", 2, 32, 0, 0, 7)))
-        assert changed.wait(5)
-        watch.stop()
