@@ -13,7 +13,6 @@ from qsticky.services.factory import make_qbittorrent
 from qsticky.services.http import unobserved
 from qsticky.services.login_limit import Credentials, LoginLimit
 from qsticky.services.qbittorrent import ConnectionStatus, Preferences, QBittorrent
-from qsticky.services.webui import Authentication
 from qsticky.sync.rebind import DISCONNECTED_FOR
 from qsticky.sync.settings import port_conflict
 
@@ -22,7 +21,8 @@ SECTION = Section("qBittorrent")
 
 def webui(facts: Facts) -> Iterator[Finding]:
     """Log in where that is safe, and read what a forwarded port depends on."""
-    qbittorrent = make_qbittorrent(facts.config, unobserved, _OneLogin(facts))
+    limit = _OneLogin(facts)
+    qbittorrent = make_qbittorrent(facts.config, unobserved, limit)
     try:
         version = qbittorrent.version()
     except SyncError as error:
@@ -31,7 +31,7 @@ def webui(facts: Facts) -> Iterator[Finding]:
         return
     facts.qbittorrent = qbittorrent
     yield from _answers(facts.config, f"qBittorrent {version}")
-    yield SECTION.ok("authentication", _AUTHENTICATED[qbittorrent.authentication])
+    yield SECTION.ok("authentication", _let_in_by(facts.config, limit))
     facts.preferences = qbittorrent.preferences()
     yield from _preferences(facts, facts.preferences)
     yield _connection(facts, qbittorrent)
@@ -151,6 +151,20 @@ def _connection(facts: Facts, qbittorrent: QBittorrent) -> Finding:
     return SECTION.unknown(check, "It tells a connection status that is not known here")
 
 
+def _let_in_by(config: Config, limit: "_OneLogin") -> str:
+    if config.qbittorrent_api_key:
+        return "QBITTORRENT_API_KEY is accepted"
+    if limit.spent:
+        return (
+            "QBITTORRENT_USER and QBITTORRENT_PASS are accepted, by a login of this check's own "
+            "that is ended again"
+        )
+    return (
+        "It lets this address in without a login, so that QBITTORRENT_USER and QBITTORRENT_PASS "
+        "were not tried"
+    )
+
+
 class _WithheldError(SyncError):
     """No login was tried, for it could do harm."""
 
@@ -161,19 +175,19 @@ class _OneLogin(LoginLimit):
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts.clock)
         self._facts = facts
-        self._spent = False
+        self.spent = False
 
     def check(self, credentials: Credentials) -> None:  # noqa: ARG002 - whichever they are
         """Raise unless a login can be tried that brings no ban."""
         why_not = running_daemon.why_no_login(self._facts)
-        if self._spent:
+        if self.spent:
             why_not = "this check had its one login"
         if why_not:
             raise _WithheldError(
                 Reason.QBITTORRENT_UNAUTHORIZED,
                 f"No login was tried, as refused ones bring a ban: {why_not}",
             )
-        self._spent = True
+        self.spent = True
 
     def plan(self, pause: float) -> str:
         """Tell what comes after a refusal."""
@@ -189,10 +203,3 @@ class _OneLogin(LoginLimit):
 
 
 _FOREIGN = (ErrorKind.INVALID_RESPONSE, ErrorKind.HTTP_STATUS)
-_AUTHENTICATED = {
-    Authentication.API_KEY: "QBITTORRENT_API_KEY is accepted",
-    Authentication.PASSWORD: "QBITTORRENT_USER and QBITTORRENT_PASS are accepted, by a login of "
-    "this check's own that is ended again",
-    Authentication.BYPASS: "It lets this address in without a login, so that QBITTORRENT_USER and "
-    "QBITTORRENT_PASS were not tried",
-}

@@ -3,7 +3,6 @@
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from enum import StrEnum
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services import host_header, words
@@ -15,14 +14,6 @@ _LOGIN_PATIENCE = 60.0
 _LONGEST_COOKIE = 1024
 _SESSION = re.compile(r"SID|QBT_SID_[0-9]{1,5}")  # to 5.1, and since 5.2
 _FORGET_COOKIES = (400, 401, 403, 431)
-
-
-class Authentication(StrEnum):
-    """What it takes to be let in; with a bypass for our address, nothing."""
-
-    API_KEY = "api_key"
-    PASSWORD = "password"
-    BYPASS = "bypass"
 
 
 class WebUI:
@@ -51,15 +42,7 @@ class WebUI:
         self._limit = limit
         self._before_login = before_login
         self._cookies: dict[str, str] = {}
-        self._logged_in = False
         self._behind_proxy = False
-
-    @property
-    def authentication(self) -> Authentication:
-        """What it took to be let in, once a call has succeeded."""
-        if self._api_key():
-            return Authentication.API_KEY
-        return Authentication.PASSWORD if self._logged_in else Authentication.BYPASS
 
     @contextlib.contextmanager
     def call(
@@ -171,7 +154,6 @@ class WebUI:
             raise self._limit.failed(error) from None
         self._limit.begin_anew()
         self._cookies = _bounded(answer.cookies)
-        self._logged_in = True
 
     def _judge_login(self, answer: Response) -> None:
         verdict = words.login_verdict(answer)

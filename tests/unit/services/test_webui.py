@@ -12,7 +12,6 @@ from qsticky.services.factory import make_qbittorrent
 from qsticky.services.http import Exchange
 from qsticky.services.login_limit import LoginLimit
 from qsticky.services.qbittorrent import QBittorrent
-from qsticky.services.webui import Authentication
 from tests.fakes import FakeClock
 from tests.unit.conftest import Load
 from tests.unit.services.conftest import (
@@ -214,18 +213,6 @@ def test_a_logout_ends_the_session(any_webui: WebUI, qbittorrent: QBittorrent) -
 def test_without_a_session_there_is_no_logout(webui: WebUI, qbittorrent: QBittorrent) -> None:
     qbittorrent.log_out()
     assert webui.calls == []
-
-
-def test_what_it_took_to_be_let_in_is_known(webui: WebUI, make: Make) -> None:
-    by_password = make()
-    by_password.preferences()
-    assert by_password.authentication is Authentication.PASSWORD
-    webui.bypass = True
-    bypassed, by_key = make(), make(QBITTORRENT_API_KEY="qbt_key")
-    for qbittorrent in (bypassed, by_key):
-        qbittorrent.preferences()
-    assert bypassed.authentication is Authentication.BYPASS
-    assert by_key.authentication is Authentication.API_KEY
 
 
 # Refused logins
