@@ -14,11 +14,7 @@ class WatchThread:
 
     def __init__(self, name: str, source: Source, readable: Callable[[], None]) -> None:
         """Start it. Raises OSError for want of descriptors. `source` is closed in the end."""
-        try:
-            stopping, self._stopper = socket.socketpair()
-        except OSError:
-            source.close()
-            raise
+        stopping, self._stopper = socket.socketpair()
         self._thread = threading.Thread(
             target=_run, args=(source, stopping, readable), name=name, daemon=True
         )
