@@ -7,7 +7,6 @@ process is in: with `network_mode: container:gluetun`, Gluetun's.
 import errno
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -240,7 +239,7 @@ def _proc_address(text: str) -> tuple[_Address, int]:
     words, port = text.split(":")
     # Each 32-bit word of the address is printed as a number of this machine's order.
     numbers = [int(words[at : at + 8], 16) for at in range(0, len(words), 8)]
-    packed = b"".join(number.to_bytes(4, sys.byteorder) for number in numbers)
+    packed = Struct(f"={len(numbers)}I").pack(*numbers)
     family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
     return _address(family, packed), int(port, 16)
 

@@ -54,19 +54,28 @@ class WebUI:
         limit: int = LARGEST_ANSWER,
     ) -> Iterator[Response]:
         """Send a request; a session that is missing or expired is renewed, once."""
-        for logged_in in (False, True):
-            with self._exchange(method, path, form=form, limit=limit) as answer:
-                if logged_in or not self._misses_session(answer):
-                    self._judge(answer)
-                    yield answer
-                    return
-            self.sockets_may_differ += bool(self._cookies)
-            self._log_in()
+        try:
+            for logged_in in (False, True):
+                headers = self._authorization()
+                with self.http.exchange(
+                    method, path, headers=headers, form=form, limit=limit
+                ) as answer:
+                    self._behind_proxy |= "Server" in answer.headers or "Via" in answer.headers
+                    if logged_in or not self._misses_session(answer):
+                        self._judge(answer)
+                        yield answer
+                        return
+                self.sockets_may_differ += bool(self._cookies)
+                self._log_in()
+        except ServiceError as error:
+            self.sockets_may_differ += error.absent
+            raise
 
     def log_out(self) -> None:
         """End the session, if there is one: since 5.3, a 16th drops the oldest of all users."""
         if self._cookies:
-            with self._exchange("POST", "/api/v2/auth/logout"):
+            headers = self._authorization()
+            with self.http.exchange("POST", "/api/v2/auth/logout", headers=headers):
                 self._cookies = {}
 
     def restart_proved(self) -> None:
@@ -76,26 +85,6 @@ class WebUI:
         """
         if not self._behind_proxy:
             self._limit.begin_anew()
-
-    @contextlib.contextmanager
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        *,
-        form: Mapping[str, str] | None = None,
-        limit: int = LARGEST_ANSWER,
-    ) -> Iterator[Response]:
-        headers = self._authorization()
-        try:
-            with self.http.exchange(
-                method, path, headers=headers, form=form, limit=limit
-            ) as answer:
-                self._behind_proxy |= "Server" in answer.headers or "Via" in answer.headers
-                yield answer
-        except ServiceError as error:
-            self.sockets_may_differ += error.absent
-            raise
 
     def _authorization(self) -> Mapping[str, bytes]:
         if api_key := self._api_key():
@@ -150,7 +139,6 @@ class WebUI:
             ) as answer:
                 self._judge_login(answer)
         except ServiceError as error:
-            self.sockets_may_differ += error.absent
             raise self._limit.failed(error) from None
         self._limit.begin_anew()
         self._cookies = _bounded(answer.cookies)
