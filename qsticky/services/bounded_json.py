@@ -1,8 +1,7 @@
-"""Parses JSON that a service sent, strictly, and within the memory that there is for it."""
+"""Parses JSON that a service sent, within the memory that there is for it."""
 
 import json
 import re
-from typing import NoReturn
 
 LARGEST_STRING = 4 * 1024
 LARGEST_DOCUMENT = 256 * 1024
@@ -13,31 +12,20 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
 def parse(body: bytes) -> object:
-    """Parse a document; raises ValueError for what is not JSON, ambiguous or too much.
+    """Parse a document; raises ValueError for what is not JSON, or too much.
 
     In a large one, strings over `LARGEST_STRING` bytes are read as empty: a list of banned
-    addresses can be megabytes. Stricter than Python's `json`: no NaN, and no name twice.
+    addresses can be megabytes.
     """
     if len(body) > LARGEST_DOCUMENT:
         body = _STRING.sub(lambda found: _short(found[0]), body, _MOST_STRINGS)
     if len(body) > LARGEST_DOCUMENT:
         raise ValueError("a document that is too long")
     try:
-        return json.loads(body, object_pairs_hook=_unambiguous, parse_constant=_no_number)
+        return json.loads(body)
     except RecursionError:
         raise ValueError("a document of too many levels") from None
 
 
 def _short(string: bytes) -> bytes:
     return string if len(string) <= LARGEST_STRING + 2 else b'""'
-
-
-def _unambiguous(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    parsed = dict(pairs)
-    if len(parsed) < len(pairs):
-        raise ValueError("a name twice")
-    return parsed
-
-
-def _no_number(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")

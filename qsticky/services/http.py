@@ -107,7 +107,7 @@ class HttpClient:
         return unexpected_status(self.service, answer, to)
 
     def json_object(self, response: Response) -> dict[str, object]:
-        """Parse an answer that must be a JSON object, as strictly as `bounded_json.parse` does.
+        """Parse an answer that must be a JSON object, within the bounds of `bounded_json`.
 
         Raises `ServiceError` for anything else.
         """

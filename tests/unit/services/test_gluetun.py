@@ -361,9 +361,6 @@ def test_another_status_is_another_service(
         "null",
         "<html>Log in</html>",
         '{"port":5914',
-        '{"port":5914,"port":6000}',
-        '{"port":NaN}',
-        '{"port":Infinity}',
     ],
 )
 def test_a_body_that_is_no_json_object_is_told(

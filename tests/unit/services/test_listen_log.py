@@ -117,7 +117,6 @@ def test_the_same_id_of_another_process_is_another_mark() -> None:
         b'[{"id":"1"}]',
         b'[{"id":-1}]',
         b'[{"id":1e3}]',
-        b'[{"id":1,"id":2}]',
         b'[{"id":1,"m":"\xff"}]',
     ],
 )
