@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from qsticky.services.bounded_json import parse
 from qsticky.text import kept
@@ -93,7 +93,8 @@ def _entries(body: bytes) -> Iterator[bytes]:
 
 
 def _mark(entry: bytes) -> LogMark:
-    number = _parse(entry).get("id")
+    parsed: Any = parse(entry)
+    number = parsed.get("id")
     if type(number) is not int or not 0 <= number < 2**63:
         raise ValueError("an entry without an id")
     return LogMark(number, hash(entry))
@@ -101,7 +102,7 @@ def _mark(entry: bytes) -> LogMark:
 
 def _read_entry(entry: bytes, port: int) -> Iterator[ListenEntry]:
     """Read what an entry says of a port; nothing where it is about something else."""
-    parsed = _parse(entry)
+    parsed: Any = parse(entry)
     kind, message = parsed.get("type"), parsed.get("message")
     if kind not in (_SUCCESS, _FAILURE) or not isinstance(message, str):
         return
@@ -116,10 +117,3 @@ def _addresses(message: str) -> Iterator[IPv4Address | IPv6Address]:
     for word in islice(words, _MOST_WORDS):
         with contextlib.suppress(ValueError):
             yield ip_address(word)
-
-
-def _parse(entry: bytes) -> dict[str, object]:
-    parsed = parse(entry)
-    if not isinstance(parsed, dict):
-        raise ValueError("an entry that is not an object")
-    return parsed
