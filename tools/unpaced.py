@@ -3,15 +3,11 @@
 The daemon runs ten at once and then one a second. Earlier versions had no such pace.
 """
 
-import contextlib
 import sys
 
 from qsticky.cli import main
-
-with contextlib.suppress(ImportError):
-    from qsticky.sync.worker import TokenBucket
-
-    TokenBucket._MOST = 1e9
+from qsticky.sync import worker
 
 if __name__ == "__main__":
+    worker._AT_ONCE = 1e9
     sys.exit(main())

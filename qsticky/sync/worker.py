@@ -8,26 +8,7 @@ from qsticky.clock import Clock
 from qsticky.errors import Reason, SyncError
 from qsticky.sync.report import Status, SyncReport, Trigger
 
-
-class TokenBucket:
-    """Lets ten go at once, and then one a second. Moments are monotonic seconds."""
-
-    _MOST = 10.0
-
-    def __init__(self) -> None:
-        self._left = self._MOST
-        self._at = 0.0
-
-    def delay(self, now: float) -> float:
-        """Return the seconds until the next one may go."""
-        return max(0.0, 1.0 - self._filled(now))
-
-    def take(self, now: float) -> None:
-        """Note that one goes."""
-        self._left, self._at = max(0.0, self._filled(now) - 1.0), now
-
-    def _filled(self, now: float) -> float:
-        return min(self._MOST, self._left + now - self._at)
+_AT_ONCE = 10.0
 
 
 class Worker:
@@ -54,7 +35,7 @@ class Worker:
         self._stopping = stopping
         self._jitter = jitter
         self._failures = 0
-        self._bucket = TokenBucket()
+        self._crowded_until = 0.0  # as if each triggered sync took a second
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._requested: list[Trigger] = []
@@ -93,10 +74,11 @@ class Worker:
             triggers, rebind = self._take(due)
 
     def _pace(self) -> None:
-        """Hold a triggered sync until it may run."""
-        if delay := self._bucket.delay(self._clock.monotonic()):
+        """Hold a triggered sync until it may run: ten may at once, and then one a second."""
+        now = self._clock.monotonic()
+        self._crowded_until = max(self._crowded_until, now) + 1.0
+        if (delay := self._crowded_until - now - _AT_ONCE) > 0:
             self._clock.wait(self._stopping, delay)
-        self._bucket.take(self._clock.monotonic())
 
     def _guarded_sync(self, triggers: Sequence[Trigger], rebind: bool) -> SyncReport:
         started = self._clock.monotonic()

@@ -234,6 +234,17 @@ def test_a_trigger_ends_the_wait_at_once() -> None:
     assert bench.runs == [([Trigger.STARTUP], False), ([Trigger.REQUEST], True)]
 
 
+def test_ten_that_are_triggered_run_at_once_and_then_one_a_second() -> None:
+    def triggered() -> SyncReport:
+        bench.worker.trigger(Trigger.REQUEST)
+        return synced()
+
+    bench = Bench((*[triggered] * 13, synced()))
+    bench.worker.run()
+    assert isinstance(bench.clock, FakeClock)
+    assert bench.clock.waits == [1.0] * 3
+
+
 def test_a_trigger_before_the_start_makes_a_run_after_the_first() -> None:
     bench = Bench((synced(), synced()))
     bench.worker.trigger(Trigger.PORT_FILE)
