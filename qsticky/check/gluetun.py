@@ -17,7 +17,6 @@ from qsticky.services.factory import make_gluetun, make_vpn_control
 from qsticky.services.gluetun import PUBLIC_IP, Gluetun, no_port_at
 from qsticky.services.gluetun_roles import RoleError
 from qsticky.services.http import unobserved
-from qsticky.sync.vpn_interface import Presence
 
 SECTION = Section("Gluetun")
 
@@ -160,8 +159,7 @@ def _interface_is_here(facts: Facts) -> bool:
 def _is_recreated(facts: Facts) -> bool:
     """Whether Gluetun's container may have been recreated: this one keeps the dead network."""
     facts.vpn.observe()
-    absent = facts.vpn.presence is Presence.ABSENT
-    return absent and is_loopback(facts.config.gluetun_host)
+    return facts.vpn.absent and is_loopback(facts.config.gluetun_host)
 
 
 def _version(gluetun: Gluetun) -> Finding:

@@ -16,7 +16,6 @@ from qsticky.services.qbittorrent import Preferences, QBittorrent
 from qsticky.sync.incoming import Incoming
 from qsticky.sync.listener import Listener, Listening
 from qsticky.sync.report import ListeningBy
-from qsticky.sync.vpn_interface import Presence
 
 SECTION = Section("Listening")
 
@@ -30,7 +29,7 @@ def interface(facts: Facts) -> Iterator[Finding]:
     if not is_loopback(facts.config.qbittorrent_host):
         elsewhere = "qBittorrent is not at a loopback address, so that its sockets can't be seen"
         yield SECTION.skipped(check, elsewhere)
-    elif vpn.presence is Presence.UNKNOWN:
+    elif vpn.found is None and not vpn.absent:
         refused = f"The kernel refuses to say whether there is an interface {name}"
         yield SECTION.unknown(check, refused)
     elif vpn.found is None:
@@ -94,7 +93,7 @@ def port_check(facts: Facts) -> Iterator[Finding]:
     check, url = "port_check", facts.config.port_check_url.reveal()
     if not url:
         return
-    if facts.vpn.presence is not Presence.PRESENT:
+    if facts.vpn.found is None:
         yield SECTION.skipped(
             check,
             f"PORT_CHECK_URL is not asked by qSticky, for there is no {facts.config.vpn_interface} "
@@ -118,8 +117,8 @@ def _usable(facts: Facts, found: Interface) -> Finding:
     if facts.qbittorrent is None or facts.preferences is None:
         there = f"There is {found.name}, with {addresses}; whether qBittorrent has it is not known"
         return SECTION.skipped("interface", there)
-    listener = _listener(facts, facts.qbittorrent)
-    facts.vpn.compare(listener.addresses_of, facts.qbittorrent.sockets_may_differ)
+    qbittorrent = facts.qbittorrent
+    facts.vpn.compare(qbittorrent.interface_addresses, qbittorrent.sockets_may_differ)
     if facts.vpn.visible is None:
         return SECTION.skipped(
             "interface",

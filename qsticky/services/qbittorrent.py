@@ -105,14 +105,20 @@ class QBittorrent(WebUI):
             names = (entry.get("value") for entry in entries)
             return tuple(kept(name) for name in names if isinstance(name, str) and name)
 
-    def interface_addresses(self, name: str) -> tuple[Address, ...]:
+    def interface_addresses(self, name: str) -> tuple[Address, ...] | None:
         """List an interface's addresses, as its own network has them; all, where `name` is empty.
 
-        None for an interface that is not there (`app/networkInterfaceAddressList`).
+        Empty for an interface that is not there (`app/networkInterfaceAddressList`), and None where
+        it answers something else.
         """
         path = f"/api/v2/app/networkInterfaceAddressList?iface={quote(name, safe='')}"
-        with self.call("GET", path) as answer:
-            return tuple(_addresses(self.http.json_array(answer)))
+        try:
+            with self.call("GET", path) as answer:
+                return tuple(_addresses(self.http.json_array(answer)))
+        except ServiceError as error:
+            if error.reason is Reason.QBITTORRENT_INVALID_RESPONSE:
+                return None
+            raise
 
     def set_listen_port(self, port: int) -> None:
         """Set the listening port, and turn off what a forwarded port can't have beside it.

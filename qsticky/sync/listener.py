@@ -1,12 +1,10 @@
 """Whether qBittorrent really listens where the VPN's peers arrive, and by what that is known."""
 
 import threading
-from collections.abc import Collection
 from typing import NamedTuple
 
 from qsticky.clock import Clock
-from qsticky.errors import Reason, SyncError
-from qsticky.services.qbittorrent import Address, Preferences, Protocol, QBittorrent
+from qsticky.services.qbittorrent import Preferences, Protocol, QBittorrent
 from qsticky.sync import settings
 from qsticky.sync.incoming import Incoming
 from qsticky.sync.opening_log import OpeningLog
@@ -196,19 +194,9 @@ class Listener:
             self._sockets.observe_owner()
             return
         interfaces = self._qbittorrent.interfaces()
-        addresses = vpn_addresses(
-            interfaces, preferences.interface, self._vpn.name, self.addresses_of
-        )
+        ask = self._qbittorrent.interface_addresses
+        addresses = vpn_addresses(interfaces, preferences.interface, self._vpn.name, ask)
         self._network = Network(self._vpn.name, None, addresses, interfaces)
-
-    def addresses_of(self, interface: str) -> Collection[Address] | None:
-        """Ask qBittorrent for the addresses of an interface; None where it has no answer."""
-        try:
-            return self._qbittorrent.interface_addresses(interface)
-        except SyncError as error:
-            if error.reason is not Reason.QBITTORRENT_INVALID_RESPONSE:
-                raise
-            return None
 
     def _now(self, preferences: Preferences) -> _Circumstances:
         interface = self._vpn.visible

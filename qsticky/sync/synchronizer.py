@@ -19,7 +19,7 @@ from qsticky.sync.reconciler import Outcome, Reconciler
 from qsticky.sync.report import PortSource, RebindCause, Status, SyncReport, Trigger
 from qsticky.sync.restart_proof import RestartProof
 from qsticky.sync.versions import Versions
-from qsticky.sync.vpn_interface import Kernel, Presence, VpnInterface
+from qsticky.sync.vpn_interface import Kernel, VpnInterface
 from qsticky.sync.vpn_restart import Forwarding, VpnRestart
 
 _RECREATED_AFTER = 120.0
@@ -100,10 +100,12 @@ class Synchronizer:
         self._port = self._port.after(ports, started)
         if self._vpn_restart:
             self._vpn_restart.note(self._forwarding())
+        before = self._vpn.found
         asked = self._ask_qbittorrent()
         self._listener.observe(self._listening_port.found or 0, asked.preferences)
         self._ask_for_address()
-        self._note_evidence(triggers)
+        anew = self._vpn.visible is not None and self._vpn.found != before
+        self._note_evidence(triggers, anew=anew)
         outcome = self._reconcile(asked)
         if self._port_check:
             self._port_check.port_changed(self._listening_port.found if asked.preferences else None)
@@ -119,7 +121,7 @@ class Synchronizer:
     @property
     def inside_vpn(self) -> bool:
         """Whether the VPN's interface is in this network: asked from here, the outside dials it."""
-        return self._vpn.presence is Presence.PRESENT
+        return self._vpn.found is not None
 
     # What there is
 
@@ -143,7 +145,7 @@ class Synchronizer:
             preferences = self._qbittorrent.preferences()
             transfer = self._qbittorrent.transfer_info()
             process = self._qbittorrent.sockets_may_differ
-            self._vpn.compare(self._listener.addresses_of, process)
+            self._vpn.compare(self._qbittorrent.interface_addresses, process)
             if process != self._versions.process:
                 version = self._qbittorrent.version()
                 self._versions = self._versions._replace(qbittorrent=version, process=process)
@@ -176,9 +178,8 @@ class Synchronizer:
         if self._exit.due(circumstances, now, blind=not self._vpn.was_visible):
             self._exit = self._exit.after(self._gluetun.public_address(), circumstances, now)
 
-    def _note_evidence(self, triggers: Sequence[Trigger]) -> None:
-        """Note what tells that the VPN was away: its interface, or else evidence."""
-        anew = self._vpn.visible is not None and self._vpn.changed
+    def _note_evidence(self, triggers: Sequence[Trigger], *, anew: bool) -> None:
+        """Note what tells that the VPN was away: its interface is another one, or else evidence."""
         if anew:
             self._rebind.note_listening()
             self._rebind.note_visible()
@@ -237,7 +238,7 @@ class Synchronizer:
             or self._clock.monotonic() - since < _RECREATED_AFTER
             or not (self._port.failure or self._vpn.lost)
             or not (self._options.same_network and asked.preferences)
-            or self._vpn.presence is not Presence.ABSENT
+            or not self._vpn.absent
         ):
             return None
         return SyncError(

@@ -1,7 +1,6 @@
 """The VPN's network interface, as far as it can be seen from this process."""
 
 from collections.abc import Callable, Collection, Sequence
-from enum import Enum
 from typing import Protocol
 
 from qsticky.kernel.netlink import Interface, PortSockets
@@ -18,75 +17,45 @@ class Kernel(Protocol):
         """Ask for the TCP sockets of a local port. Raises OSError where it can't tell."""
 
 
-class Presence(Enum):
-    """Three answers, of which none stands in for another."""
-
-    PRESENT = "present"
-    ABSENT = "absent"
-    UNKNOWN = "unknown"
-
-
 class VpnInterface:
     """Remembers what the kernel showed of the interface last, and whether it was ever visible.
 
     It is *visible* where it is up and has an address, and qBittorrent is in this network namespace
     too: at a loopback address (`beside`), and with that address in its own list. A published port
     on a host with a tunnel of its own is not the same namespace.
+
+    `found` is the interface of that name at the last observation, whoever's it is, and `absent`
+    that there was none; where the kernel couldn't tell, it is neither. `was_visible` tells that it
+    was visible at the last observation or an earlier one.
     """
 
     def __init__(self, name: str, *, beside: bool, kernel: Kernel) -> None:
         self.name = name
+        self.found: Interface | None = None
+        self.absent = False
+        self.was_visible = False
         self._beside = beside
         self._kernel = kernel
-        self._found: Interface | None = None
-        self._before: Interface | None = None
-        self._presence = Presence.UNKNOWN
         self._shared: bool | None = None
         self._asked_about: object = None
-        self._was_visible = False
-
-    @property
-    def presence(self) -> Presence:
-        """Whether an interface of that name was there at the last observation, whoever's it is."""
-        return self._presence
-
-    @property
-    def found(self) -> Interface | None:
-        """The interface of that name at the last observation, whoever's it is."""
-        return self._found
-
-    @property
-    def changed(self) -> bool:
-        """Whether it is another one than at the observation before, or has other addresses."""
-        return self._found != self._before
 
     @property
     def visible(self) -> Interface | None:
         """The interface, if qBittorrent's sockets on it can be seen from here."""
-        found = self._found
-        return found if found and found.usable and self._beside and self._shared else None
-
-    @property
-    def was_visible(self) -> bool:
-        """Whether it was visible at this observation or an earlier one."""
-        return self._was_visible
+        return self.found if self._usable and self._beside and self._shared else None
 
     @property
     def lost(self) -> bool:
         """Whether it was visible once and is not there now, or is down: an outage of the VPN."""
-        usable = self._found is not None and self._found.usable
-        return self._was_visible and not usable and self._presence is not Presence.UNKNOWN
+        return self.was_visible and (self.absent or self.found is not None) and not self._usable
 
     def observe(self) -> None:
         """Ask the kernel anew."""
-        self._before = self._found
         try:
-            self._found = self._kernel.interface(self.name)
+            self.found = self._kernel.interface(self.name)
+            self.absent = self.found is None
         except OSError:
-            self._found, self._presence = None, Presence.UNKNOWN
-        else:
-            self._presence = Presence.PRESENT if self._found else Presence.ABSENT
-        self._was_visible = self._was_visible or self.visible is not None
+            self.found, self.absent = None, False
 
     def compare(
         self, addresses: Callable[[str], Collection[Address] | None], process: object
@@ -96,25 +65,25 @@ class VpnInterface:
         `process` is another value when qBittorrent may be another process. `addresses` returns
         None where it has no answer, which is asked for again.
         """
-        found = self._found
-        if not (self._beside and found and found.usable):
+        if self.found is None or not (self._beside and self._usable):
             return
-        question = (found.index, found.addresses, process)
-        if self._shared is not None and self._asked_about == question:
-            return
-        answer = addresses(self.name)
-        self._asked_about = question
-        self._shared = None if answer is None else any(a in answer for a in found.addresses)
-        self._was_visible = self._was_visible or self.visible is not None
+        question = (self.found.index, self.found.addresses, process)
+        if self._shared is None or question != self._asked_about:
+            answer = addresses(self.name)
+            self._asked_about = question
+            self._shared = None if answer is None else any(a in answer for a in question[1])
+            self.was_visible = self.was_visible or bool(self._shared)
 
     def sockets(self, port: int) -> PortSockets | None:
         """Look at the TCP sockets of a port; None where they can't be seen."""
-        if not self.visible or not 1 <= port <= 65535:  # qBittorrent stores any number
-            return None
         try:
-            return self._kernel.sockets(port)
+            return self._kernel.sockets(port) if self.visible else None
         except OSError:
             return None
+
+    @property
+    def _usable(self) -> bool:
+        return self.found is not None and self.found.usable
 
 
 def vpn_addresses(

@@ -288,8 +288,11 @@ def test_interfaces_and_their_addresses_are_listed(
     mocked = requests_mock.get(URL + ADDRESSES, json=["10.2.0.2", "fe80::1%4", "any", 1])
     assert qbittorrent.interfaces() == ("lo", "tun0")
     addresses = qbittorrent.interface_addresses("tun 0&")
+    assert addresses
     assert list(map(str, addresses)) == ["10.2.0.2", "fe80::1"]
     assert mocked.request_history[0].query == "iface=tun%200%26"
+    requests_mock.get(URL + ADDRESSES, text="what is that?")
+    assert qbittorrent.interface_addresses("tun0") is None
 
 
 # Its log

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import pytest
 
 from qsticky.kernel.netlink import Interface, Listener, PortSockets
-from qsticky.sync.vpn_interface import Presence, VpnInterface, vpn_addresses
+from qsticky.sync.vpn_interface import VpnInterface, vpn_addresses
 from tests.fakes import TUN0, FakeKernel
 
 PORT = 51500
@@ -70,7 +70,7 @@ def test_a_tunnel_of_the_hosts_own_is_not_qbittorrents(
     observe(vpn, qbittorrent)
     assert vpn.visible is None
     assert not vpn.was_visible
-    assert vpn.presence is Presence.PRESENT
+    assert vpn.found == TUN0
     assert vpn.sockets(PORT) is None
 
 
@@ -100,16 +100,16 @@ def test_a_qbittorrent_elsewhere_is_not_asked_and_nothing_is_visible(
 ) -> None:
     vpn = VpnInterface("tun0", beside=False, kernel=kernel)
     observe(vpn, qbittorrent)
-    assert (vpn.visible, vpn.presence, qbittorrent.asked) == (None, Presence.PRESENT, 0)
+    assert (vpn.visible, vpn.found, qbittorrent.asked) == (None, TUN0, 0)
 
 
 @pytest.mark.parametrize(
-    ("tun0", "presence", "lost"),
+    ("tun0", "absent", "lost"),
     [
-        (None, Presence.ABSENT, True),
-        (replace(TUN0, up=False), Presence.PRESENT, True),
-        (replace(TUN0, addresses=()), Presence.PRESENT, True),
-        (REFUSED, Presence.UNKNOWN, False),
+        (None, True, True),
+        (replace(TUN0, up=False), False, True),
+        (replace(TUN0, addresses=()), False, True),
+        (REFUSED, False, False),
     ],
     ids=["absent", "down", "without an address", "can't tell"],
 )
@@ -118,7 +118,7 @@ def test_what_was_visible_and_is_not_is_lost_unless_the_kernel_can_not_tell(
     qbittorrent: QBittorrent,
     kernel: FakeKernel,
     tun0: Interface | OSError | None,
-    presence: Presence,
+    absent: bool,
     lost: bool,
 ) -> None:
     kernel.tun0 = tun0
@@ -129,44 +129,10 @@ def test_what_was_visible_and_is_not_is_lost_unless_the_kernel_can_not_tell(
     assert not vpn.lost
     kernel.tun0 = tun0
     observe(vpn, qbittorrent)
-    assert (vpn.visible, vpn.presence, vpn.lost) == (None, presence, lost)
+    assert (vpn.visible, vpn.absent, vpn.lost) == (None, absent, lost)
     kernel.tun0 = TUN0
     observe(vpn, qbittorrent)
     assert vpn.visible == TUN0
-
-
-@pytest.mark.parametrize(
-    "other",
-    [replace(TUN0, index=8), replace(TUN0, addresses=(ip_address("10.2.0.3"),)), None],
-    ids=["index", "address", "gone"],
-)
-def test_another_interface_or_none_is_a_change(
-    vpn: VpnInterface, kernel: FakeKernel, other: Interface | None
-) -> None:
-    vpn.observe()
-    assert vpn.changed
-    vpn.observe()
-    assert not vpn.changed
-    kernel.tun0 = other
-    vpn.observe()
-    assert vpn.changed
-
-
-def test_bytes_that_came_in_are_no_change(vpn: VpnInterface, kernel: FakeKernel) -> None:
-    vpn.observe()
-    kernel.tun0 = replace(TUN0, received_bytes=5)
-    vpn.observe()
-    assert not vpn.changed
-
-
-@pytest.mark.parametrize("port", [0, -1, 65536])
-def test_what_is_no_port_is_not_looked_for(
-    vpn: VpnInterface, qbittorrent: QBittorrent, kernel: FakeKernel, port: int
-) -> None:
-    """Port 0 is any to the kernel, and qBittorrent also stores what no socket can have."""
-    observe(vpn, qbittorrent)
-    assert vpn.sockets(port) is None
-    assert not kernel.asked
 
 
 def test_sockets_that_the_kernel_does_not_tell_are_not_known(
