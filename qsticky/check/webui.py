@@ -13,7 +13,7 @@ from qsticky.services.factory import make_qbittorrent
 from qsticky.services.http import unobserved
 from qsticky.services.login_limit import Credentials, LoginLimit
 from qsticky.services.qbittorrent import ConnectionStatus, Preferences, QBittorrent
-from qsticky.sync.rebind import DISCONNECTED_FOR
+from qsticky.sync.listener import DISCONNECTED_FOR
 from qsticky.sync.settings import port_conflict
 
 SECTION = Section("qBittorrent")

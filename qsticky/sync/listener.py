@@ -4,29 +4,32 @@ import threading
 from typing import NamedTuple
 
 from qsticky.clock import Clock
-from qsticky.services.qbittorrent import Preferences, Protocol, QBittorrent
+from qsticky.services.qbittorrent import ConnectionStatus, Preferences, Protocol, QBittorrent
 from qsticky.sync import settings
 from qsticky.sync.incoming import Incoming
 from qsticky.sync.opening_log import OpeningLog
-from qsticky.sync.report import ListeningBy
+from qsticky.sync.report import ListeningBy, RebindCause
 from qsticky.sync.settings import Network
 from qsticky.sync.sockets import Sockets
 from qsticky.sync.vpn_interface import VpnInterface, vpn_addresses
 
 _HEAR_FOR = 0.15
 _HEAR_EVERY = 0.05
+DISCONNECTED_FOR = 2.0  # seconds; 4.6.7 and later are for a moment, without cause
 
 
 class Listening(NamedTuple):
     """The one answer: yes, no or unknown (None), by what, and what is wrong.
 
-    `curable` tells that opening the sockets anew may help.
+    `cause` is what to open the sockets anew for, where that may help. `settles_in` are the seconds
+    after which a qBittorrent that says to be disconnected is to be believed.
     """
 
     listening: bool | None = None
     by: ListeningBy | None = None
     problem: str | None = None
-    curable: bool = False
+    cause: RebindCause | None = None
+    settles_in: float | None = None
 
 
 class _Circumstances(NamedTuple):
@@ -42,7 +45,11 @@ class Listener:
     """Weighs the settings, what qBittorrent logged, and what the kernel shows of its sockets.
 
     `observe`, `read_log`, `before_opening` and `after_opening` ask and remember; `assess` answers
-    from that. `webui_port` is where the WebUI's socket is looked for. `always_read` is for an API
+    from that. `moved` tells that, unseen, qBittorrent's binding or the VPN's addresses are others
+    than when the log was read before, or that it never was: it logs nothing of a socket that stays
+    open, so that what it logged says nothing about now.
+
+    `webui_port` is where the WebUI's socket is looked for. `always_read` is for an API
     key, with which no lost session tells of a restart, and for a fixed port, with which
     Gluetun tells nothing of the VPN's outages. Methods that ask qBittorrent raise `SyncError`.
     """
@@ -65,9 +72,10 @@ class Listener:
         self._log = OpeningLog()
         self._sockets = Sockets(vpn, webui_port)
         self._circumstances: _Circumstances | None = None
-        self._moved = False
         self._awaited = False  # what is logged of a change may have come too late to be read
         self._network = Network(vpn.name)
+        self._disconnected_since: float | None = None
+        self.moved = False
         self._answer: bool | None = None
         self._since: float | None = None
 
@@ -75,14 +83,6 @@ class Listener:
     def incoming(self) -> Incoming:
         """Who came in."""
         return self._sockets.incoming
-
-    @property
-    def moved(self) -> bool:
-        """Whether, unseen, qBittorrent's binding or the VPN's addresses changed at the last sync.
-
-        It logs nothing of a socket that stays open then.
-        """
-        return self._moved
 
     @property
     def since(self) -> float | None:
@@ -98,22 +98,34 @@ class Listener:
         """Ask the kernel for the sockets of the port, where they can be seen."""
         self._sockets.observe(port, preferences, self._clock.monotonic())
 
+    def note_connection(self, status: ConnectionStatus | None) -> None:
+        """Note what qBittorrent says of its connection, which counts where nothing else shows it.
+
+        Disconnected for long enough, the VPN was away.
+        """
+        if status is not ConnectionStatus.DISCONNECTED or self._vpn.was_visible:
+            self._disconnected_since = None
+        elif self._disconnected_since is None:
+            self._disconnected_since = self._clock.monotonic()
+        if self._settles_in() == 0:
+            self.note_away()
+
     def read_log(self, port: int, preferences: Preferences) -> None:
         """Read qBittorrent's log anew if the sockets may be others than when it was read last."""
-        self._moved = False
+        self.moved = False
         always = self._always_read and not self._vpn.visible
         if self._now(preferences) == self._circumstances and not (self._awaited or always):
             return
         self._learn_network(preferences)
         before, now = self._circumstances, self._now(preferences)
-        if before and before._replace(process=now.process) != now:
+        if before is None or before._replace(process=now.process) != now:
             self._log.age()
-            self._moved = not self._vpn.visible
+            self.moved = not self._vpn.visible
         self._log.take(self._qbittorrent.listen_log(port, self._log.mark))
-        if before is None and not self._vpn.visible:
-            self._log.age()  # of before this process began, and nothing shows what was since
+        if before is None and self.moved:
+            self._log.age()  # of before this process began
         self._circumstances = now
-        self._awaited = now != before and self._heard(preferences) is None
+        self._awaited = now != before and not self._spoke(preferences)
         logged = self._log.mark is None or bool(self._heard(preferences))
         self._sockets.note_opened(logged=logged)
 
@@ -134,6 +146,7 @@ class Listener:
         self.observe(port, preferences)
         self._circumstances = self._now(preferences)
         self._awaited = not self._spoke(preferences)
+        self._disconnected_since, self.moved = None, False
         self._sockets.note_opened(logged=True)
 
     def note_away(self) -> None:
@@ -149,16 +162,21 @@ class Listener:
         if heard is False:
             logged = self._log.failure(network.vpn_addresses) or ""
             problem = f"qBittorrent can't listen on port {port}, and logged: {logged[:200]}"
-            return Listening(False, ListeningBy.QBITTORRENT, problem, curable=True)
+            return Listening(False, ListeningBy.QBITTORRENT, problem, RebindCause.NOT_LISTENING)
         seen = self._sockets.serve(preferences.protocol)
         if seen is False:
             problem = f"qBittorrent has port {port} and no socket on {self._vpn.name} for it"
-            return Listening(False, ListeningBy.KERNEL, problem, curable=True)
+            return Listening(False, ListeningBy.KERNEL, problem, RebindCause.NOT_LISTENING)
         if seen:
             return Listening(True, ListeningBy.KERNEL)
+        settles_in = self._settles_in()
+        if settles_in == 0:
+            problem = f"qBittorrent has port {port} and is disconnected, with no socket at all"
+            return Listening(False, ListeningBy.QBITTORRENT, problem, RebindCause.DISCONNECTED)
         if heard:
-            return Listening(True, ListeningBy.QBITTORRENT)
-        return Listening(curable=self._sockets.strange)
+            return Listening(True, ListeningBy.QBITTORRENT, settles_in=settles_in)
+        cause = RebindCause.NOT_LISTENING if self._sockets.strange else None
+        return Listening(cause=cause, settles_in=settles_in)
 
     def warning(self, preferences: Preferences) -> str | None:
         """Tell what keeps no TCP peer out, and is worth a sentence all the same."""
@@ -169,6 +187,11 @@ class Listener:
                 "DHT don't work; see that no other program has that UDP port, and restart it"
             )
         return None
+
+    def _settles_in(self) -> float | None:
+        if self._disconnected_since is None:
+            return None
+        return max(0.0, self._disconnected_since + DISCONNECTED_FOR - self._clock.monotonic())
 
     def _spoke(self, preferences: Preferences) -> bool:
         """Whether all was logged that is awaited of an opening: nothing of unknown addresses."""

@@ -10,18 +10,6 @@ _EVIDENCE_WAITS = 10.0
 _PAUSE = 30.0
 _LONG_PAUSE = 600.0
 _PATIENCE = 3
-DISCONNECTED_FOR = 2.0
-
-
-class Observation(NamedTuple):
-    """What tells whether a rebind is due: that nothing listens, or that nothing can be seen.
-
-    `wrong` is what is known to keep peers out and a rebind may help against. `blind` tells that
-    the sockets can't be seen, so that evidence has to do.
-    """
-
-    wrong: RebindCause | None = None
-    blind: bool = False
 
 
 class Verdict(NamedTuple):
@@ -42,32 +30,26 @@ class RebindPolicy:
     def __init__(self) -> None:
         self._opened = -math.inf
         self._useless = 0
-        self._evidence: RebindCause | None = RebindCause.STARTUP
+        self._evidence: RebindCause | None = None
         self._requested = False
-        self._disconnected_since: float | None = None
 
-    def assess(self, observation: Observation, now: float) -> Verdict:
-        """Tell whether a rebind is due, for which cause, or when one will be."""
+    def assess(self, wrong: RebindCause | None, now: float, *, blind: bool) -> Verdict:
+        """Tell whether a rebind is due, for which cause, or when one will be.
+
+        `wrong` is what is known to keep peers out and a rebind may help against. `blind` tells
+        that the sockets can't be seen, so that evidence has to do.
+        """
         dates: list[tuple[float, RebindCause]] = []
-        wrong = observation.wrong
-        if observation.blind and not wrong and self._disconnected_since is not None:
-            since = self._disconnected_since + DISCONNECTED_FOR
-            dates.append((max(since, self._earliest()), RebindCause.DISCONNECTED))
         if wrong:
             dates.append((self._earliest(), wrong))
         if self._requested:
             dates.append((self._opened + _EVIDENCE_WAITS, RebindCause.REQUEST))
-        if self._evidence and observation.blind:
+        if self._evidence and blind:
             dates.append((self._opened + _EVIDENCE_WAITS, self._evidence))
         if not dates:
             return Verdict()
         when, cause = min(dates)
         return Verdict(cause=cause) if when <= now else Verdict(wait=when - now)
-
-    def disconnected(self, now: float) -> bool:
-        """Whether qBittorrent has said so at two syncs: 4.6.7 and later do once without cause."""
-        since = self._disconnected_since
-        return since is not None and now - since >= DISCONNECTED_FOR
 
     def just_opened(self, now: float) -> bool:
         """Whether evidence belongs to the last opening: it is what that one followed, or caused."""
@@ -81,7 +63,6 @@ class RebindPolicy:
         """Note that the sockets were opened on another port: evidence of before is served by it."""
         self._opened = now
         self._evidence = None
-        self._disconnected_since = None
 
     def note_rebind(self, cause: RebindCause, now: float) -> None:
         """Note that they were opened anew on the same port, with what use is yet to be seen."""
@@ -101,18 +82,6 @@ class RebindPolicy:
     def note_request(self) -> None:
         """Note that a person asks for a rebind."""
         self._requested = True
-
-    def note_connection(self, disconnected: bool, now: float) -> None:
-        """Note what qBittorrent says of its connection."""
-        if not disconnected:
-            self._disconnected_since = None
-        elif self._disconnected_since is None:
-            self._disconnected_since = now
-
-    def note_visible(self) -> None:
-        """Note that the sockets can be seen: what was noted in place of that counts no more."""
-        self._evidence = None
-        self._disconnected_since = None
 
     def _earliest(self) -> float:
         """When what is wrong may be acted on."""

@@ -11,7 +11,7 @@ from qsticky.sync.listener import Listener, Listening
 from qsticky.sync.listening_port import ListeningPort
 from qsticky.sync.options import Options
 from qsticky.sync.other_hand import OtherHand
-from qsticky.sync.rebind import Observation, RebindPolicy
+from qsticky.sync.rebind import RebindPolicy, Verdict
 from qsticky.sync.report import ListeningBy, RebindCause, Status
 from qsticky.sync.settings import port_conflict
 from qsticky.sync.vpn_interface import VpnInterface
@@ -27,6 +27,11 @@ _LET_IN = (
 _SECOND_LOOK = 1.0
 _UNKNOWN = Listening()
 _UNASKED = PortVerdict()
+
+
+def soonest(*waits: float | None) -> float | None:
+    """Pick the shortest of those that there are."""
+    return min((wait for wait in waits if wait is not None), default=None)
 
 
 class Outcome(NamedTuple):
@@ -83,13 +88,14 @@ class Reconciler:
         if conflict:
             return self._outcome(port, Listening(False, ListeningBy.SETTINGS, conflict))
         self._other_hand.note(preferences.listen_port, port, self._clock.monotonic())
+        self._listener.note_connection(status)
         if preferences.listen_port == port:
             self._listener.read_log(port, preferences)
         else:
             self._open(preferences, port)
             self._rebind.note_change(self._clock.monotonic())
         listening = self._listener.assess(port, preferences)
-        if listening.curable and listening.by is not ListeningBy.QBITTORRENT:
+        if listening.cause and listening.by is not ListeningBy.QBITTORRENT:
             # It comes back, and is logged, by itself within 40 ms, or not at all.
             if self._clock.wait(self._stopping, _SECOND_LOOK):
                 return Outcome(Status.SYNCED)
@@ -99,10 +105,11 @@ class Reconciler:
             listening = self._listener.assess(port, preferences)
         if self._vpn.lost:
             return Outcome(Status.FAILING, self._outage(), Listening(False, ListeningBy.KERNEL))
-        # Where nothing else shows it, qBittorrent's word that it has no socket at all counts.
-        unseen = not self._vpn.was_visible
-        disconnected = unseen and status is ConnectionStatus.DISCONNECTED
-        return self._rebind_where_due(port, preferences, listening, disconnected=disconnected)
+        if listening.listening is not False and listening.settles_in is None:
+            self._rebind.note_listening()
+        if self._listener.moved and not listening.listening:
+            self._rebind.note_evidence(RebindCause.STARTUP)
+        return self._rebind_where_due(port, preferences, listening)
 
     def warnings(self, preferences: Preferences | None) -> tuple[str, ...]:
         """Tell what is worth a sentence and no failure."""
@@ -120,54 +127,44 @@ class Reconciler:
         self._listener.after_opening(wanted, preferences)
 
     def _rebind_where_due(
-        self, port: int, preferences: Preferences, listening: Listening, *, disconnected: bool
+        self, port: int, preferences: Preferences, listening: Listening
     ) -> Outcome:
         """Open the sockets anew where that is due and permitted, and tell what came of it all."""
-        self._rebind.note_connection(disconnected, self._clock.monotonic())
-        if self._rebind.disconnected(self._clock.monotonic()):
-            self._listener.note_away()
-            listening = self._listener.assess(port, preferences)
-        elif listening.listening is not False and not disconnected:
-            self._rebind.note_listening()
         if not self._options.rebind:
             return self._outcome(port, listening)
-        if listening.listening is None and self._listener.moved:
-            self._rebind.note_evidence(RebindCause.STARTUP)
-        verdict = self._rebind.assess(self._observation(listening), self._clock.monotonic())
+        verdict = self._assess_rebind(listening)
         if verdict.cause is None:
-            return self._outcome(port, listening)._replace(again_in=verdict.wait)
+            return self._outcome(port, listening, verdict.wait)
         self._open(preferences, port + 1 if port < 65535 else port - 1, port)
         self._rebind.note_rebind(verdict.cause, self._clock.monotonic())
         if self._port_check:
             self._port_check.rebound()
         listening = self._listener.assess(port, preferences)
-        if listening.listening and not disconnected:
+        if listening.listening and verdict.cause is not RebindCause.DISCONNECTED:
             self._rebind.note_listening()
-        again = self._rebind.assess(self._observation(listening), self._clock.monotonic())
-        rebinds = (verdict.cause,)
-        return self._outcome(port, listening)._replace(rebinds=rebinds, again_in=again.wait)
+        again_in = self._assess_rebind(listening).wait
+        return self._outcome(port, listening, again_in)._replace(rebinds=(verdict.cause,))
 
-    def _observation(self, listening: Listening) -> Observation:
-        hopeless = listening.listening is False and not listening.curable
-        wrong = RebindCause.NOT_LISTENING if listening.curable else None
+    def _assess_rebind(self, listening: Listening) -> Verdict:
+        wrong = listening.cause
+        hopeless = listening.listening is False and not wrong
         if listening.listening is not False and self.verdict.rebind_due:
             wrong = RebindCause.PORT_CLOSED
-        return Observation(wrong, blind=not self._vpn.was_visible and not hopeless)
+        blind = not self._vpn.was_visible and not hopeless
+        return self._rebind.assess(wrong, self._clock.monotonic(), blind=blind)
 
     # What is told of it
 
-    def _outcome(self, port: int, listening: Listening) -> Outcome:
+    def _outcome(self, port: int, listening: Listening, again_in: float | None = None) -> Outcome:
         """Tell whether peers can connect, as far as it is known."""
-        problem = listening.problem
-        if listening.listening is None and self._rebind.disconnected(self._clock.monotonic()):
-            problem = f"qBittorrent has port {port} and is disconnected, with no socket at all"
-            listening = Listening(False, ListeningBy.QBITTORRENT, problem, curable=True)
-        if problem is None and self.verdict.closed_for_good:
-            return Outcome(Status.FAILING, self._closed(port), listening)
-        if problem is None:
-            return Outcome(Status.SYNCED, listening=listening)
-        sentence = f"{problem}; {self._remedy()}" if listening.curable else problem
-        return Outcome(Status.FAILING, SyncError(Reason.NOT_LISTENING, sentence), listening)
+        failure = None
+        if problem := listening.problem:
+            sentence = f"{problem}; {self._remedy()}" if listening.cause else problem
+            failure = SyncError(Reason.NOT_LISTENING, sentence)
+        elif self.verdict.closed_for_good:
+            failure = self._closed(port)
+        status = Status.FAILING if failure else Status.SYNCED
+        return Outcome(status, failure, listening, again_in=soonest(again_in, listening.settles_in))
 
     def _remedy(self) -> str:
         if not self._options.rebind:

@@ -15,7 +15,7 @@ from qsticky.sync.listener import Listener
 from qsticky.sync.listening_port import ListeningPort
 from qsticky.sync.options import Options
 from qsticky.sync.rebind import RebindPolicy
-from qsticky.sync.reconciler import Outcome, Reconciler
+from qsticky.sync.reconciler import Outcome, Reconciler, soonest
 from qsticky.sync.report import PortSource, RebindCause, Status, SyncReport, Trigger
 from qsticky.sync.restart_proof import RestartProof
 from qsticky.sync.versions import Versions
@@ -182,7 +182,6 @@ class Synchronizer:
         """Note what tells that the VPN was away: its interface is another one, or else evidence."""
         if anew:
             self._rebind.note_listening()
-            self._rebind.note_visible()
         restarted = self._vpn_restart and self._vpn_restart.noted
         if self._port_check and (restarted or anew or self._port.restored or self._exit.changed):
             self._port_check.port_changed(None)  # of this VPN the outside has said nothing
@@ -271,7 +270,7 @@ class Synchronizer:
             failure=outcome.failure,
             problem=outcome.failure or port.ports.error,
             warnings=self._reconciler.warnings(asked.preferences),
-            again_in=_soonest(outcome.again_in, restart.due_in() if restart else None),
+            again_in=soonest(outcome.again_in, restart.due_in() if restart else None),
             forwarded_port=port.number,
             port_source=port.ports.source,
             port_index=port.position,
@@ -304,7 +303,3 @@ class Synchronizer:
             vpn_restart=restart.noted if restart else None,
             rebinds=outcome.rebinds,
         )
-
-
-def _soonest(*waits: float | None) -> float | None:
-    return min((wait for wait in waits if wait is not None), default=None)

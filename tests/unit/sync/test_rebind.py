@@ -4,21 +4,16 @@ from collections.abc import Callable
 
 import pytest
 
-from qsticky.sync.rebind import Observation, RebindPolicy, Verdict
+from qsticky.sync.rebind import RebindPolicy, Verdict
 from qsticky.sync.report import RebindCause
 
-NOTHING = Observation()
-BLIND = Observation(blind=True)
-WRONG = Observation(wrong=RebindCause.NOT_LISTENING)
+WRONG = RebindCause.NOT_LISTENING
 NOT_LISTENING = Verdict(cause=RebindCause.NOT_LISTENING)
 
 
 @pytest.fixture
 def policy() -> RebindPolicy:
-    """A policy that is past its start."""
-    policy = RebindPolicy()
-    policy.note_change(-1000)
-    return policy
+    return RebindPolicy()
 
 
 def rebind(policy: RebindPolicy, now: float) -> None:
@@ -26,30 +21,16 @@ def rebind(policy: RebindPolicy, now: float) -> None:
 
 
 def test_nothing_wrong_is_nothing_to_do(policy: RebindPolicy) -> None:
-    assert policy.assess(NOTHING, 0) == policy.assess(BLIND, 0) == Verdict()
-
-
-def test_at_start_sockets_that_can_not_be_seen_are_opened_once_so_that_the_log_speaks() -> None:
-    policy = RebindPolicy()
-    assert policy.assess(NOTHING, 0) == Verdict()
-    assert policy.assess(BLIND, 0) == Verdict(cause=RebindCause.STARTUP)
-    policy.note_rebind(RebindCause.STARTUP, 0)
-    assert policy.assess(BLIND, 100) == Verdict()
-
-
-def test_a_changed_port_at_start_makes_the_log_speak_as_well() -> None:
-    policy = RebindPolicy()
-    policy.note_change(0)
-    assert policy.assess(BLIND, 100) == Verdict()
+    assert policy.assess(None, 0, blind=False) == policy.assess(None, 0, blind=True) == Verdict()
 
 
 def test_what_is_known_to_be_wrong_is_acted_on_at_once(policy: RebindPolicy) -> None:
-    assert policy.assess(WRONG, 1000) == NOT_LISTENING
+    assert policy.assess(WRONG, 1000, blind=False) == NOT_LISTENING
 
 
 def test_assessing_changes_nothing(policy: RebindPolicy) -> None:
     policy.note_request()
-    assert policy.assess(WRONG, 0) == policy.assess(WRONG, 0)
+    assert policy.assess(WRONG, 0, blind=False) == policy.assess(WRONG, 0, blind=False)
 
 
 def test_what_does_not_help_is_tried_three_times_in_a_minute_and_then_every_ten_minutes(
@@ -57,7 +38,7 @@ def test_what_does_not_help_is_tried_three_times_in_a_minute_and_then_every_ten_
 ) -> None:
     now, opened = 1000.0, []
     while now < 1000 + 1300:
-        verdict = policy.assess(WRONG, now)
+        verdict = policy.assess(WRONG, now, blind=False)
         if verdict.cause:
             rebind(policy, now)
             opened.append(now - 1000)
@@ -71,36 +52,35 @@ def test_what_does_not_help_is_tried_three_times_in_a_minute_and_then_every_ten_
 
 def test_after_what_helped_the_next_is_due_at_once_and_counts_afresh(policy: RebindPolicy) -> None:
     for now in (0.0, 1.0, 2.0, 3.0):
-        assert policy.assess(WRONG, now) == NOT_LISTENING
+        assert policy.assess(WRONG, now, blind=False) == NOT_LISTENING
         rebind(policy, now)
         policy.note_listening()
-    assert policy.assess(WRONG, 4) == NOT_LISTENING
+    assert policy.assess(WRONG, 4, blind=False) == NOT_LISTENING
     rebind(policy, 4)
-    assert policy.assess(WRONG, 5) == Verdict(wait=29)
+    assert policy.assess(WRONG, 5, blind=False) == Verdict(wait=29)
 
 
 def test_a_changed_port_is_no_rebind_that_did_not_help(policy: RebindPolicy) -> None:
     policy.note_change(0)
-    assert policy.assess(WRONG, 0.2) == NOT_LISTENING
+    assert policy.assess(WRONG, 0.2, blind=False) == NOT_LISTENING
 
 
 def test_evidence_is_acted_on_once_where_the_sockets_can_not_be_seen(policy: RebindPolicy) -> None:
     policy.note_evidence(RebindCause.PORT_RETURNED)
-    assert policy.assess(NOTHING, 100) == Verdict()
-    assert policy.assess(BLIND, 100) == Verdict(cause=RebindCause.PORT_RETURNED)
+    assert policy.assess(None, 100, blind=False) == Verdict()
+    assert policy.assess(None, 100, blind=True) == Verdict(cause=RebindCause.PORT_RETURNED)
     policy.note_rebind(RebindCause.PORT_RETURNED, 100)
-    assert policy.assess(BLIND, 200) == Verdict()
+    assert policy.assess(None, 200, blind=True) == Verdict()
 
 
-def test_evidence_counts_no_more_once_the_sockets_can_be_seen_and_a_request_does(
+def test_evidence_counts_not_where_the_sockets_can_be_seen_and_a_request_does(
     policy: RebindPolicy,
 ) -> None:
     policy.note_evidence(RebindCause.PORT_FILE)
     policy.note_request()
-    policy.note_visible()
-    assert policy.assess(NOTHING, 101) == Verdict(cause=RebindCause.REQUEST)
+    assert policy.assess(None, 101, blind=False) == Verdict(cause=RebindCause.REQUEST)
     policy.note_rebind(RebindCause.REQUEST, 101)
-    assert policy.assess(BLIND, 200) == Verdict()
+    assert policy.assess(None, 200, blind=True) == Verdict()
 
 
 def opened(policy: RebindPolicy, now: float) -> None:
@@ -115,20 +95,20 @@ def test_evidence_within_5_seconds_belongs_to_the_opening_and_later_waits_for_10
     assert policy.just_opened(104.5)
     assert not policy.just_opened(105.5)
     policy.note_evidence(RebindCause.ADDRESS_CHANGED)
-    assert policy.assess(BLIND, 106) == Verdict(wait=4)
-    assert policy.assess(BLIND, 110) == Verdict(cause=RebindCause.ADDRESS_CHANGED)
+    assert policy.assess(None, 106, blind=True) == Verdict(wait=4)
+    assert policy.assess(None, 110, blind=True) == Verdict(cause=RebindCause.ADDRESS_CHANGED)
 
 
 def test_an_opening_settles_the_evidence_before_it(policy: RebindPolicy) -> None:
     policy.note_evidence(RebindCause.PORT_FILE)
     policy.note_change(101)
-    assert policy.assess(BLIND, 200) == Verdict()
+    assert policy.assess(None, 200, blind=True) == Verdict()
 
 
 def test_the_first_evidence_is_the_cause(policy: RebindPolicy) -> None:
     policy.note_evidence(RebindCause.PORT_FILE)
     policy.note_evidence(RebindCause.ADDRESS_CHANGED)
-    assert policy.assess(BLIND, 102) == Verdict(cause=RebindCause.PORT_FILE)
+    assert policy.assess(None, 102, blind=True) == Verdict(cause=RebindCause.PORT_FILE)
 
 
 @pytest.mark.parametrize("after", [0.5, 4.0, 6.0])
@@ -140,8 +120,8 @@ def test_a_request_is_never_dropped_and_says_how_long_it_waits(
     policy.note_request()
     policy.note_evidence(RebindCause.PORT_FILE)
     policy.note_change(100 + after)  # another port on the way does not stand in for it
-    assert policy.assess(NOTHING, 100 + after) == Verdict(wait=10)
-    assert policy.assess(NOTHING, 110 + after) == Verdict(cause=RebindCause.REQUEST)
+    assert policy.assess(None, 100 + after, blind=False) == Verdict(wait=10)
+    assert policy.assess(None, 110 + after, blind=False) == Verdict(cause=RebindCause.REQUEST)
     assert policy.request_waits(1000) == 0
 
 
@@ -149,17 +129,5 @@ def test_a_request_does_not_wait_for_a_long_pause(policy: RebindPolicy) -> None:
     for _ in range(3):
         rebind(policy, 100)
     policy.note_request()
-    assert policy.assess(WRONG, 107) == Verdict(wait=3)
-    assert policy.assess(WRONG, 110) == Verdict(cause=RebindCause.REQUEST)
-
-
-def test_disconnected_counts_at_two_looks_2_seconds_apart(policy: RebindPolicy) -> None:
-    policy.note_connection(True, 100)
-    assert not policy.disconnected(101.5)
-    assert policy.assess(BLIND, 100) == Verdict(wait=2)
-    policy.note_connection(True, 102)
-    assert policy.disconnected(102)
-    assert policy.assess(BLIND, 102) == Verdict(cause=RebindCause.DISCONNECTED)
-    policy.note_connection(False, 103)
-    assert not policy.disconnected(200)
-    assert policy.assess(BLIND, 200) == Verdict()
+    assert policy.assess(WRONG, 107, blind=False) == Verdict(wait=3)
+    assert policy.assess(WRONG, 110, blind=False) == Verdict(cause=RebindCause.REQUEST)

@@ -218,7 +218,8 @@ def test_a_different_port_is_set_and_read_back(
     assert not report.rebinds
     assert qbittorrent.history == [PORT]
     assert qbittorrent.preferences["random_port"] is qbittorrent.preferences["upnp"] is False
-    assert bench.sync().change is None
+    report = bench.sync(after=60)
+    assert (report.change, report.rebinds) == (None, ())  # nor to have it logged anew
 
 
 @pytest.mark.parametrize("stored", [0, -1, 65536])
@@ -815,6 +816,17 @@ def test_what_it_logs_later_than_is_waited_for_is_read_at_the_next_sync(
     assert bench.sync().listening is True
 
 
+def test_where_nothing_is_visible_it_is_rebound_once_at_start_to_have_it_logged_anew(
+    bench: Bench, qbittorrent: QBittorrentSimulator
+) -> None:
+    qbittorrent.preferences.update(proxy_type="SOCKS5", proxy_peer_connections=True)
+    assert not bench.sync(Trigger.STARTUP).rebinds  # which would not help
+    qbittorrent.preferences.update(proxy_peer_connections=False)
+    report = bench.sync()
+    assert (report.listening, report.rebinds) == (True, (RebindCause.STARTUP,))
+    assert not bench.causes(after=60)
+
+
 def test_where_nothing_is_visible_another_binding_has_it_logged_anew(
     bench: Bench, qbittorrent: QBittorrentSimulator
 ) -> None:
@@ -984,6 +996,19 @@ def test_disconnected_at_one_look_is_not(bench: Bench, qbittorrent: QBittorrentS
         assert not bench.causes(after=30)
         qbittorrent.connection_status = "firewalled"
         assert not bench.causes(after=2)
+
+
+def test_what_it_logged_before_it_was_disconnected_says_nothing_of_afterwards(
+    bench: Bench, gluetun: GluetunSimulator, qbittorrent: QBittorrentSimulator
+) -> None:
+    bench.set_up(rebind=False)
+    gluetun.ports = (OTHER,)
+    assert bench.sync().listening is True
+    qbittorrent.connection_status = "disconnected"
+    assert bench.sync().listening is True
+    assert bench.sync(after=2).listening is False
+    qbittorrent.connection_status = "firewalled"
+    assert bench.sync(after=30).listening is None
 
 
 def test_a_qbittorrent_that_stays_disconnected_is_told_and_rebound_seldom(
