@@ -28,6 +28,7 @@ class _State(NamedTuple):
     last_success: float | None = None
     last_port_change: float | None = None
     last_incoming: float | None = None
+    listening_since: float | None = None
 
 
 class Health:
@@ -137,7 +138,7 @@ class Health:
                 "connection_status": report.connection_status,
                 "listening": report.listening,
                 "listening_by": report.listening_by,
-                "listening_since": self._time(report.listening_since),
+                "listening_since": self._time(state.listening_since),
                 "incoming_connections": report.incoming_connections,
                 "last_incoming_connection": self._time(state.last_incoming),
                 "external_address": report.external_address,
@@ -165,6 +166,8 @@ def _after(state: _State, report: SyncReport, ended: float) -> _State:
     new = state._replace(report=report, last_check=ended)
     if report.status is not state.report.status:
         new = new._replace(status_since=ended)
+    if report.listening is not state.report.listening:
+        new = new._replace(listening_since=ended)
     if report.problem:
         new = new._replace(last_error=printable(str(report.problem)), last_error_at=ended)
     if report.forwarded_port is not None:

@@ -76,23 +76,11 @@ class Listener:
         self._network = Network(vpn.name)
         self._disconnected_since: float | None = None
         self.moved = False
-        self._answer: bool | None = None
-        self._since: float | None = None
 
     @property
     def incoming(self) -> Incoming:
         """Who came in."""
         return self._sockets.incoming
-
-    @property
-    def since(self) -> float | None:
-        """The moment since which the answer is what it is; None until there was one."""
-        return self._since
-
-    def note(self, listening: bool | None) -> None:
-        """Note the answer of a sync."""
-        if listening is not self._answer or self._since is None:
-            self._answer, self._since = listening, self._clock.monotonic()
 
     def observe(self, port: int, preferences: Preferences | None) -> None:
         """Ask the kernel for the sockets of the port, where they can be seen."""

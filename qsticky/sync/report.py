@@ -131,7 +131,6 @@ class SyncReport(NamedTuple):
     transmitted_bytes: int | None = None
     listening: bool | None = None
     listening_by: ListeningBy | None = None
-    listening_since: float | None = None  # the moment since which `listening` is what it is
     incoming_connections: int | None = None  # established ones
     last_incoming: float | None = None  # the moment at which one was seen that was new
     reachable: bool | None = None  # by the port check

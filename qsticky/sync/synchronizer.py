@@ -109,7 +109,6 @@ class Synchronizer:
         outcome = self._reconcile(asked)
         if self._port_check:
             self._port_check.port_changed(self._listening_port.found if asked.preferences else None)
-        self._listener.note(outcome.listening.listening)
         report = self._report(triggers[0], started, asked, outcome)
         self._listening_port.settle()
         return report
@@ -257,7 +256,7 @@ class Synchronizer:
         self, trigger: Trigger, started: float, asked: _Asked, outcome: Outcome
     ) -> SyncReport:
         now = self._clock.monotonic()
-        port, listener = self._port, self._listener
+        port, incoming = self._port, self._listener.incoming
         exit_ = None if port.ports.error else self._exit.last
         interface, listening = self._vpn.visible, outcome.listening
         restart = self._vpn_restart
@@ -295,9 +294,8 @@ class Synchronizer:
             transmitted_bytes=interface.transmitted_bytes if interface else None,
             listening=listening.listening,
             listening_by=listening.by,
-            listening_since=listener.since,
-            incoming_connections=listener.incoming.established,
-            last_incoming=listener.incoming.last,
+            incoming_connections=incoming.established,
+            last_incoming=incoming.last,
             reachable=self._reconciler.verdict.reachable,
             reachable_at=self._reconciler.verdict.checked_at,
             vpn_restart=restart.noted if restart else None,

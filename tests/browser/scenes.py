@@ -108,7 +108,6 @@ PEERS: dict[str, object] = {
     "port_source": PortSource.CONTROL_SERVER,
     "listening": True,
     "listening_by": ListeningBy.KERNEL,
-    "listening_since": 0.0,
     "interface_visible": True,
     "incoming_connections": 12,
     "public_address": "198.51.100.23",

@@ -144,7 +144,12 @@ class TestTheDocument:
             "started_at": "2025-01-24T20:06:33Z",
             "uptime_seconds": 100,
             "stale_after": "2025-01-24T20:08:58Z",
-            "services": services(51218, port_synced=True, listening=True),
+            "services": services(
+                51218,
+                port_synced=True,
+                listening=True,
+                listening_since="2025-01-24T20:08:13Z",
+            ),
             "version": __version__,
             **UNKNOWN,
         }
@@ -284,7 +289,7 @@ class TestTheDocument:
             port_count=3,
             listening=True,
             listening_by=ListeningBy.KERNEL,
-            listening_since=50.0,
+            finished_at=50.0,
             incoming_connections=12,
             last_incoming=60.0,
             external_address="198.51.100.1",
@@ -294,6 +299,7 @@ class TestTheDocument:
             reachable_at=70.0,
         )
         health.record(report, 30)
+        health.record(report._replace(finished_at=90.0), 30)
         document = read(path)
         assert document["port_source"] == "control_server"
         assert (document["port_index"], document["port_count"]) == (2, 3)

@@ -183,7 +183,6 @@ def test_equal_ports_are_left_alone(bench: Bench, qbittorrent: QBittorrentSimula
         interface_visible=True,
         listening=True,
         listening_by=ListeningBy.KERNEL,
-        listening_since=0,
         incoming_connections=0,
     )
     assert report.in_sync
