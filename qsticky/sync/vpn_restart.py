@@ -30,14 +30,16 @@ class Forwarding(StrEnum):
     OPEN = "open"
     UNKNOWN = "unknown"
 
-    @property
-    def fails(self) -> bool:
-        """Whether a VPN restart may help."""
-        return self in (Forwarding.NONE, Forwarding.CLOSED)
+
+# What a restart of the VPN may help against, in words, and what is wrong then.
+_FAILS = {
+    Forwarding.NONE: ("Gluetun has had no forwarded port", Reason.NO_FORWARDED_PORT),
+    Forwarding.CLOSED: ("the forwarded port has been closed to the outside", Reason.PORT_CLOSED),
+}
 
 
 class RestartPolicy:
-    """Decides when a restart is due. Times are seconds, moments monotonic seconds.
+    """Decides when a restart is due: `forwarding` is so `since` a moment (monotonic seconds).
 
     The first is due after `after` seconds of the same failure, each further one after twice the
     time, up to an hour or `after`, whichever is more. A port brings the first time back; where it
@@ -46,23 +48,19 @@ class RestartPolicy:
     """
 
     def __init__(self, after: float) -> None:
-        self._after = self._wait = after
-        self._since = 0.0
-        self._restarted_for = Forwarding.NONE
         self.forwarding = Forwarding.UNKNOWN
+        self.since = 0.0
+        self._after = self._wait = after
+        self._restarted_for = Forwarding.NONE
 
     def due_in(self, now: float) -> float | None:
         """Seconds until a restart is due, 0 when it is; None while there is no reason for one."""
-        return max(0.0, self._since + self._wait - now) if self.forwarding.fails else None
-
-    def lasts(self, now: float) -> float:
-        """Seconds since which it is as it is."""
-        return now - self._since
+        return max(0.0, self.since + self._wait - now) if self.forwarding in _FAILS else None
 
     def note(self, forwarding: Forwarding, now: float) -> None:
         """Take note of what a sync learnt."""
         if forwarding is not self.forwarding:
-            self.forwarding, self._since = forwarding, now
+            self.forwarding, self.since = forwarding, now
         back = forwarding in (Forwarding.PRESENT, Forwarding.CLOSED)
         if forwarding is Forwarding.OPEN or (back and self._restarted_for is Forwarding.NONE):
             self._wait = self._after
@@ -80,7 +78,8 @@ class RestartPolicy:
 class VpnRestart:
     """Restarts the VPN on a thread of its own: `stopped`, then `running` until Gluetun took it.
 
-    Fed by each sync; `tell` gets the news, on that thread. It is never stopped between the two
+    Fed by each sync; `tell` gets the news, on that thread, and `noted` is that Gluetun was told to,
+    where that was new when a sync last noted what it learnt. It is never stopped between the two
     without having sent `running`, at which Gluetun starts the VPN once it has stopped.
     """
 
@@ -103,24 +102,8 @@ class VpnRestart:
         self._permission_known = False
         self._restarting = False
         self._to_start = False  # `stopped` may have left, and `running` was not answered yet
-        self._restarts = 0
         self._begun: RestartNews | None = None
-        self._noted: RestartNews | None = None
-
-    @property
-    def restarts(self) -> int:
-        """How often Gluetun was told to restart the VPN, since the start."""
-        return self._restarts
-
-    @property
-    def restarting(self) -> bool:
-        """Whether a restart is under way."""
-        return self._restarting
-
-    @property
-    def noted(self) -> RestartNews | None:
-        """That Gluetun was told to, where that was new when a sync last noted what it learnt."""
-        return self._noted
+        self.noted: RestartNews | None = None
 
     def due_in(self) -> float | None:
         """Seconds until a restart is due; None while none is, or one is under way."""
@@ -131,7 +114,7 @@ class VpnRestart:
         """Take note of what a sync learnt; a restart that is due begins now."""
         now = self._clock.monotonic()
         with self._lock:
-            self._noted, self._begun = self._begun, None
+            self.noted, self._begun = self._begun, None
             self._policy.note(forwarding, now)
             self._restarting = self._restarting or self._policy.due_in(now) == 0
             known = self._permission_known or forwarding is Forwarding.UNKNOWN
@@ -191,7 +174,7 @@ class VpnRestart:
         with self._lock:
             if self._stopping.is_set() or self._policy.due_in(now) != 0:
                 return  # a sync learnt better meanwhile
-            reason, lasts = self._policy.forwarding, self._policy.lasts(now)
+            reason, lasts = self._policy.forwarding, now - self._policy.since
             self._to_start = True
         outcome = None
         try:
@@ -208,7 +191,6 @@ class VpnRestart:
         why, belongs_to = _FAILS[reason]
         news = RestartNews(f"Restarting the VPN{found}: {why} for {in_words(lasts)}", belongs_to)
         with self._lock:
-            self._restarts += 1
             self._policy.note_restart(reason)
             self._begun = news
         self._tell(news)
@@ -234,13 +216,6 @@ class VpnRestart:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-_FAILS = {
-    Forwarding.NONE: ("Gluetun has had no forwarded port", Reason.NO_FORWARDED_PORT),
-    Forwarding.CLOSED: (
-        "the forwarded port has been closed to the outside",
-        Reason.PORT_CLOSED,
-    ),
-}
 _STUCK = (
     f"Gluetun took none of {_UNANSWERED} requests to stop and start the VPN; restart its "
     "container and those that share its network (docker compose up -d --force-recreate)"
