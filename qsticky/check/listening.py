@@ -13,9 +13,9 @@ from qsticky.check.findings import Finding, Remedy, Section
 from qsticky.config import is_loopback
 from qsticky.kernel.netlink import Interface
 from qsticky.services.qbittorrent import Preferences, QBittorrent
-from qsticky.sync.incoming import Incoming
 from qsticky.sync.listener import Listener, Listening
 from qsticky.sync.report import ListeningBy
+from qsticky.sync.sockets import Incoming
 
 SECTION = Section("Listening")
 

@@ -6,11 +6,10 @@ from typing import NamedTuple
 from qsticky.clock import Clock
 from qsticky.services.qbittorrent import ConnectionStatus, Preferences, Protocol, QBittorrent
 from qsticky.sync import settings
-from qsticky.sync.incoming import Incoming
 from qsticky.sync.opening_log import OpeningLog
 from qsticky.sync.report import ListeningBy, RebindCause
 from qsticky.sync.settings import Network
-from qsticky.sync.sockets import Sockets
+from qsticky.sync.sockets import Incoming, Sockets
 from qsticky.sync.vpn_interface import VpnInterface, vpn_addresses
 
 _HEAR_FOR = 0.15

@@ -17,7 +17,7 @@ from qsticky.sync.options import Options
 from qsticky.sync.rebind import RebindPolicy
 from qsticky.sync.reconciler import Outcome, Reconciler, soonest
 from qsticky.sync.report import PortSource, RebindCause, Status, SyncReport, Trigger
-from qsticky.sync.restart_proof import RestartProof
+from qsticky.sync.sockets import RestartProof
 from qsticky.sync.versions import Versions
 from qsticky.sync.vpn_interface import Kernel, VpnInterface
 from qsticky.sync.vpn_restart import Forwarding, VpnRestart

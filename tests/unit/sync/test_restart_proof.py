@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import pytest
 
 from qsticky.kernel.netlink import Listener
-from qsticky.sync.restart_proof import RestartProof
+from qsticky.sync.sockets import RestartProof
 from tests.fakes import TUN0, FakeKernel
 
 WEBUI_PORT, PORT = 8080, 51500

@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 
 from qsticky.kernel.netlink import Connection
-from qsticky.sync.incoming import Incoming
+from qsticky.sync.sockets import Incoming
 
 VPN = ip_address("10.2.0.2")
 PEER = ip_address("198.51.100.9")
