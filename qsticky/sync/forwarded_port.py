@@ -61,23 +61,22 @@ class ForwardedPort(NamedTuple):
 
     def after(self, ports: Ports, now: float) -> "ForwardedPort":
         """Return what is known after another reading."""
-        error, unreachable = ports.error, self.unreachable_since
-        if error is None or error.reason is not Reason.GLUETUN_UNREACHABLE:
-            unreachable = None
-        elif unreachable is None:
-            unreachable = now
-        number, missing, was_lost = self.last, self.missing_since, self.was_lost
-        if ports.source:
-            number = dict(enumerate(ports.numbers, start=1)).get(self.position, 0)
-            missing = None if number else now if missing is None else missing
-            was_lost = not number and (was_lost or bool(self.last))
-        return ForwardedPort(
-            self.position,
-            ports,
-            number,
+        away = ports.error is not None and ports.error.reason is Reason.GLUETUN_UNREACHABLE
+        since = _since(self.unreachable_since, away, now)
+        known = self._replace(ports=ports, unreachable_since=since, lost=False, restored=False)
+        if ports.source is None:
+            return known
+        number = dict(enumerate(ports.numbers, start=1)).get(self.position, 0)
+        was_lost = not number and (self.was_lost or bool(self.last))
+        return known._replace(
+            last=number,
             lost=was_lost and not self.was_lost,
             restored=self.was_lost and not was_lost,
-            missing_since=missing,
-            unreachable_since=unreachable,
+            missing_since=_since(self.missing_since, not number, now),
             was_lost=was_lost,
         )
+
+
+def _since(before: float | None, so: bool, now: float) -> float | None:
+    """Tell since when it is so, by since when it was before."""
+    return (now if before is None else before) if so else None
