@@ -8,9 +8,8 @@ from qsticky.errors import Reason, SyncError
 from qsticky.services.port_check import PortCheck, PortVerdict
 from qsticky.services.qbittorrent import ConnectionStatus, Preferences
 from qsticky.sync.listener import Listener, Listening
-from qsticky.sync.listening_port import ListeningPort
+from qsticky.sync.listening_port import ListeningPort, OtherHand
 from qsticky.sync.options import Options
-from qsticky.sync.other_hand import OtherHand
 from qsticky.sync.rebind import RebindPolicy, Verdict
 from qsticky.sync.report import ListeningBy, RebindCause, Status
 from qsticky.sync.settings import port_conflict

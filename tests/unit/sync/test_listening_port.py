@@ -5,7 +5,7 @@ That the port itself is set and read back is in test_synchronizer.py.
 
 import pytest
 
-from qsticky.sync.other_hand import OtherHand
+from qsticky.sync.listening_port import OtherHand
 
 OURS, THEIRS = 51500, 6881
 
