@@ -474,7 +474,10 @@ def test_a_port_that_gluetun_lost_while_it_was_gone_is_lost_and_restored(
     gluetun.ports = ()
     gluetun.start()
     assert bench.sync().port_lost
+    gluetun.stop()
+    assert not bench.sync().port_lost  # which is told once
     gluetun.ports = (PORT,)
+    gluetun.start()
     assert bench.sync().port_restored
 
 
