@@ -20,15 +20,13 @@ DISCONNECTED_FOR = 2.0  # seconds; 4.6.7 and later are for a moment, without cau
 class Listening(NamedTuple):
     """The one answer: yes, no or unknown (None), by what, and what is wrong.
 
-    `cause` is what to open the sockets anew for, where that may help. `settles_in` are the seconds
-    after which a qBittorrent that says to be disconnected is to be believed.
+    `cause` is what to open the sockets anew for, where that may help.
     """
 
     listening: bool | None = None
     by: ListeningBy | None = None
     problem: str | None = None
     cause: RebindCause | None = None
-    settles_in: float | None = None
 
 
 class _Circumstances(NamedTuple):
@@ -73,7 +71,7 @@ class Listener:
         self._circumstances: _Circumstances | None = None
         self._awaited = False  # what is logged of a change may have come too late to be read
         self._network = Network(vpn.name)
-        self._disconnected_since: float | None = None
+        self._disconnected = False
         self.moved = False
 
     @property
@@ -85,16 +83,20 @@ class Listener:
         """Ask the kernel for the sockets of the port, where they can be seen."""
         self._sockets.observe(port, preferences, self._clock.monotonic())
 
-    def note_connection(self, status: ConnectionStatus | None) -> None:
-        """Note what qBittorrent says of its connection, which counts where nothing else shows it.
+    def observe_connection(self, status: ConnectionStatus | None) -> None:
+        """Take in what qBittorrent says of its connection, where nothing else shows it.
 
-        Disconnected for long enough, the VPN was away.
+        One that says to be disconnected is asked again: 4.6.7 and later are for a moment, without
+        cause. Otherwise the VPN was away.
         """
-        if status is not ConnectionStatus.DISCONNECTED or self._vpn.was_visible:
-            self._disconnected_since = None
-        elif self._disconnected_since is None:
-            self._disconnected_since = self._clock.monotonic()
-        if self._settles_in() == 0:
+        gone = ConnectionStatus.DISCONNECTED
+        self._disconnected = (
+            status is gone
+            and not self._vpn.was_visible
+            and not self._clock.wait(self._stopping, DISCONNECTED_FOR)
+            and self._qbittorrent.transfer_info().connection_status is gone
+        )
+        if self._disconnected:
             self.note_away()
 
     def read_log(self, port: int, preferences: Preferences) -> None:
@@ -133,7 +135,7 @@ class Listener:
         self.observe(port, preferences)
         self._circumstances = self._now(preferences)
         self._awaited = not self._spoke(preferences)
-        self._disconnected_since, self.moved = None, False
+        self._disconnected = self.moved = False
         self._sockets.note_opened(logged=True)
 
     def note_away(self) -> None:
@@ -156,14 +158,12 @@ class Listener:
             return Listening(False, ListeningBy.KERNEL, problem, RebindCause.NOT_LISTENING)
         if seen:
             return Listening(True, ListeningBy.KERNEL)
-        settles_in = self._settles_in()
-        if settles_in == 0:
+        if self._disconnected:
             problem = f"qBittorrent has port {port} and is disconnected, with no socket at all"
             return Listening(False, ListeningBy.QBITTORRENT, problem, RebindCause.DISCONNECTED)
         if heard:
-            return Listening(True, ListeningBy.QBITTORRENT, settles_in=settles_in)
-        cause = RebindCause.NOT_LISTENING if self._sockets.strange else None
-        return Listening(cause=cause, settles_in=settles_in)
+            return Listening(True, ListeningBy.QBITTORRENT)
+        return Listening(cause=RebindCause.NOT_LISTENING if self._sockets.strange else None)
 
     def warning(self, preferences: Preferences) -> str | None:
         """Tell what keeps no TCP peer out, and is worth a sentence all the same."""
@@ -174,11 +174,6 @@ class Listener:
                 "DHT don't work; see that no other program has that UDP port, and restart it"
             )
         return None
-
-    def _settles_in(self) -> float | None:
-        if self._disconnected_since is None:
-            return None
-        return max(0.0, self._disconnected_since + DISCONNECTED_FOR - self._clock.monotonic())
 
     def _spoke(self, preferences: Preferences) -> bool:
         """Whether all was logged that is awaited of an opening: nothing of unknown addresses."""

@@ -28,11 +28,6 @@ _UNKNOWN = Listening()
 _UNASKED = PortVerdict()
 
 
-def soonest(*waits: float | None) -> float | None:
-    """Pick the shortest of those that there are."""
-    return min((wait for wait in waits if wait is not None), default=None)
-
-
 class Outcome(NamedTuple):
     """What became of a sync."""
 
@@ -87,8 +82,8 @@ class Reconciler:
         if conflict:
             return self._outcome(port, Listening(False, ListeningBy.SETTINGS, conflict))
         self._other_hand.note(preferences.listen_port, port, self._clock.monotonic())
-        self._listener.note_connection(status)
         if preferences.listen_port == port:
+            self._listener.observe_connection(status)
             self._listener.read_log(port, preferences)
         else:
             self._open(preferences, port)
@@ -104,7 +99,7 @@ class Reconciler:
             listening = self._listener.assess(port, preferences)
         if self._vpn.lost:
             return Outcome(Status.FAILING, self._outage(), Listening(False, ListeningBy.KERNEL))
-        if listening.listening is not False and listening.settles_in is None:
+        if listening.listening is not False:
             self._rebind.note_listening()
         if self._listener.moved and not listening.listening:
             self._rebind.note_evidence(RebindCause.STARTUP)
@@ -163,7 +158,7 @@ class Reconciler:
         elif self.verdict.closed_for_good:
             failure = self._closed(port)
         status = Status.FAILING if failure else Status.SYNCED
-        return Outcome(status, failure, listening, again_in=soonest(again_in, listening.settles_in))
+        return Outcome(status, failure, listening, again_in=again_in)
 
     def _remedy(self) -> str:
         if not self._options.rebind:

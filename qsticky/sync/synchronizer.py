@@ -15,7 +15,7 @@ from qsticky.sync.listener import Listener
 from qsticky.sync.listening_port import ListeningPort
 from qsticky.sync.options import Options
 from qsticky.sync.rebind import RebindPolicy
-from qsticky.sync.reconciler import Outcome, Reconciler, soonest
+from qsticky.sync.reconciler import Outcome, Reconciler
 from qsticky.sync.report import PortSource, RebindCause, Status, SyncReport, Trigger
 from qsticky.sync.sockets import RestartProof
 from qsticky.sync.versions import Versions
@@ -260,6 +260,7 @@ class Synchronizer:
         exit_ = None if port.ports.error else self._exit.last
         interface, listening = self._vpn.visible, outcome.listening
         restart = self._vpn_restart
+        waits = outcome.again_in, restart.due_in() if restart else None
         answered = asked.preferences is not None
         return SyncReport(
             trigger=trigger,
@@ -269,7 +270,7 @@ class Synchronizer:
             failure=outcome.failure,
             problem=outcome.failure or port.ports.error,
             warnings=self._reconciler.warnings(asked.preferences),
-            again_in=soonest(outcome.again_in, restart.due_in() if restart else None),
+            again_in=min((wait for wait in waits if wait is not None), default=None),
             forwarded_port=port.number,
             port_source=port.ports.source,
             port_index=port.position,
