@@ -70,7 +70,7 @@ class Listener:
         self._sockets = Sockets(vpn, webui_port)
         self._circumstances: _Circumstances | None = None
         self._awaited = False  # what is logged of a change may have come too late to be read
-        self._network = Network(vpn.name)
+        self._told = Network(vpn.name)
         self._disconnected = False
         self.moved = False
 
@@ -144,7 +144,7 @@ class Listener:
 
     def assess(self, port: int, preferences: Preferences) -> Listening:
         """Tell whether it listens on the port, from what is known now."""
-        network = self._present_network()
+        network = self._network
         if problem := settings.shut_out_by(preferences, network):
             return Listening(False, ListeningBy.SETTINGS, problem)
         heard = self._heard(preferences)
@@ -167,7 +167,7 @@ class Listener:
 
     def warning(self, preferences: Preferences) -> str | None:
         """Tell what keeps no TCP peer out, and is worth a sentence all the same."""
-        addresses = self._present_network().vpn_addresses
+        addresses = self._network.vpn_addresses
         if preferences.protocol is Protocol.TCP_AND_UTP and self._log.without_udp(addresses):
             return (
                 "qBittorrent opened its TCP port for peers and not the UDP one, so that uTP and "
@@ -177,21 +177,19 @@ class Listener:
 
     def _spoke(self, preferences: Preferences) -> bool:
         """Whether all was logged that is awaited of an opening: nothing of unknown addresses."""
-        if not self._present_network().vpn_addresses:
+        if not self._network.vpn_addresses:
             return True
         return self._heard(preferences) is not None and self.warning(preferences) is None
 
     def _heard(self, preferences: Preferences) -> bool | None:
-        addresses = self._present_network().vpn_addresses
-        return self._log.listening(addresses, preferences.protocol)
+        return self._log.listening(self._network.vpn_addresses, preferences.protocol)
 
-    def _present_network(self) -> Network:
-        """The network as it is known now: the kernel's interface, else what qBittorrent told."""
+    @property
+    def _network(self) -> Network:
+        """The network as it is known now: by the kernel's interface, else as qBittorrent told."""
         if interface := self._vpn.visible:
-            return Network(
-                self._vpn.name, interface, interface.vpn_addresses, self._network.interfaces
-            )
-        return self._network
+            return Network(self._vpn.name, interface, interface.vpn_addresses)
+        return self._told
 
     def _learn_network(self, preferences: Preferences) -> None:
         """Ask whose the WebUI's socket is, or where nothing is visible, for the VPN's addresses."""
@@ -201,13 +199,13 @@ class Listener:
         interfaces = self._qbittorrent.interfaces()
         ask = self._qbittorrent.interface_addresses
         addresses = vpn_addresses(interfaces, preferences.interface, self._vpn.name, ask)
-        self._network = Network(self._vpn.name, None, addresses, interfaces)
+        self._told = Network(self._vpn.name, None, addresses, interfaces)
 
     def _now(self, preferences: Preferences) -> _Circumstances:
         interface = self._vpn.visible
         return _Circumstances(
             process=self._qbittorrent.sockets_may_differ,
             binding=(preferences.interface, preferences.interface_address),
-            interface=(interface and interface.index, *self._present_network().vpn_addresses),
+            interface=(interface and interface.index, *self._network.vpn_addresses),
             inodes=self._sockets.inodes,
         )

@@ -99,7 +99,6 @@ class VpnRestart:
         self._thread = threading.Thread(target=self._run, name="vpn-restart", daemon=True)
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._permission_known = False
         self._restarting = False
         self._to_start = False  # `stopped` may have left, and `running` was not answered yet
         self._begun: RestartNews | None = None
@@ -117,8 +116,7 @@ class VpnRestart:
             self.noted, self._begun = self._begun, None
             self._policy.note(forwarding, now)
             self._restarting = self._restarting or self._policy.due_in(now) == 0
-            known = self._permission_known or forwarding is Forwarding.UNKNOWN
-            if self._restarting or not known:
+            if forwarding is not Forwarding.UNKNOWN:
                 self._wake.set()
 
     def start(self) -> None:
@@ -147,27 +145,28 @@ class VpnRestart:
             self._tell(RestartNews(sentence, error.reason, failed=True))
 
     def _run(self) -> None:
+        permission_known = False
         while True:
             self._wake.wait()
             self._wake.clear()
             if self._stopping.is_set():
                 return
-            if not self._permission_known:
-                self._ask_for_permission()
+            permission_known = permission_known or self._ask_for_permission()
             if self._restarting:
                 self._restart()
                 with self._lock:
                     self._policy.begin_anew()
                     self._restarting = False
 
-    def _ask_for_permission(self) -> None:
+    def _ask_for_permission(self) -> bool:
+        """Tell where the role lacks it, and return whether Gluetun answered."""
         try:
             self._control.check_permission()
         except RoleError as error:
             self._tell(RestartNews(str(error), error.reason, failed=True))
         except ServiceError:
-            return  # the syncs tell of a silent Gluetun, and the next word from it asks again
-        self._permission_known = True
+            return False  # the syncs tell of a silent Gluetun, and after its next word it is asked
+        return True
 
     def _restart(self) -> None:
         now = self._clock.monotonic()
