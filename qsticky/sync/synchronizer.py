@@ -9,7 +9,6 @@ from qsticky.errors import Reason, ServiceError, SyncError
 from qsticky.services.gluetun import Gluetun
 from qsticky.services.port_check import PortCheck
 from qsticky.services.qbittorrent import Preferences, QBittorrent, TransferInfo
-from qsticky.sync.exit_address import ExitAddress
 from qsticky.sync.forwarded_port import ForwardedPort, read_ports
 from qsticky.sync.listener import Listener
 from qsticky.sync.listening_port import ListeningPort
@@ -18,7 +17,7 @@ from qsticky.sync.rebind import RebindPolicy
 from qsticky.sync.reconciler import Outcome, Reconciler
 from qsticky.sync.report import PortSource, RebindCause, Status, SyncReport, Trigger
 from qsticky.sync.sockets import RestartProof
-from qsticky.sync.versions import Versions
+from qsticky.sync.vpn_exit import VpnExit
 from qsticky.sync.vpn_interface import Kernel, VpnInterface
 from qsticky.sync.vpn_restart import Forwarding, VpnRestart
 
@@ -33,6 +32,13 @@ class _Asked(NamedTuple):
     preferences: Preferences | None = None
     transfer: TransferInfo = _NOTHING
     failure: SyncError | None = None
+
+
+class _Version(NamedTuple):
+    """qBittorrent's version, asked for once for each process that may be behind the WebUI."""
+
+    told: str | None = None
+    process: int | None = None
 
 
 class Synchronizer:
@@ -72,8 +78,8 @@ class Synchronizer:
             stopping=stopping,
         )
         self._rebind = RebindPolicy()
-        self._exit = ExitAddress()
-        self._versions = Versions()
+        self._exit = VpnExit()
+        self._version = _Version()
         self._restart = RestartProof(kernel, options.webui_port)
         self._reconciler = Reconciler(
             options,
@@ -103,7 +109,7 @@ class Synchronizer:
         before = self._vpn.found
         asked = self._ask_qbittorrent()
         self._listener.observe(self._listening_port.found or 0, asked.preferences)
-        self._ask_for_address()
+        self._ask_for_exit()
         anew = self._vpn.visible is not None and self._vpn.found != before
         self._note_evidence(triggers, anew=anew)
         outcome = self._reconcile(asked)
@@ -145,9 +151,8 @@ class Synchronizer:
             transfer = self._qbittorrent.transfer_info()
             process = self._qbittorrent.sockets_may_differ
             self._vpn.compare(self._qbittorrent.interface_addresses, process)
-            if process != self._versions.process:
-                version = self._qbittorrent.version()
-                self._versions = self._versions._replace(qbittorrent=version, process=process)
+            if process != self._version.process:
+                self._version = _Version(self._qbittorrent.version(), process)
         except SyncError as error:
             self._note_qbittorrent_failed(error)
             return _Asked(failure=error.to_keep())
@@ -164,18 +169,14 @@ class Synchronizer:
             if self._restart.proved:
                 self._qbittorrent.restart_proved()
 
-    def _ask_for_address(self) -> None:
+    def _ask_for_exit(self) -> None:
         """Ask Gluetun for the VPN's public address and its version, when that is due."""
-        self._exit = self._exit.not_asked()
         if self._gluetun is None or self._port.ports.error:
-            self._versions = self._versions._replace(gluetun_asked=False)  # another may be back
+            self._exit.note_away()
             return
-        if not self._versions.gluetun_asked:
-            version = self._gluetun.version()
-            self._versions = self._versions._replace(gluetun=version, gluetun_asked=True)
-        now, circumstances = self._clock.monotonic(), (self._vpn.visible, self._port.number)
-        if self._exit.due(circumstances, now, blind=not self._vpn.was_visible):
-            self._exit = self._exit.after(self._gluetun.public_address(), circumstances, now)
+        circumstances = (self._vpn.visible, self._port.number)
+        now, blind = self._clock.monotonic(), not self._vpn.was_visible
+        self._exit.ask(self._gluetun, circumstances, now, blind=blind)
 
     def _note_evidence(self, triggers: Sequence[Trigger], *, anew: bool) -> None:
         """Note what tells that the VPN was away: its interface is another one, or else evidence."""
@@ -257,7 +258,7 @@ class Synchronizer:
     ) -> SyncReport:
         now = self._clock.monotonic()
         port, incoming = self._port, self._listener.incoming
-        exit_ = None if port.ports.error else self._exit.last
+        exit_ = None if port.ports.error else self._exit.address
         interface, listening = self._vpn.visible, outcome.listening
         restart = self._vpn_restart
         waits = outcome.again_in, restart.due_in() if restart else None
@@ -279,12 +280,12 @@ class Synchronizer:
             port_restored=port.restored,
             patient_until=self._patient_until,
             gluetun_up=None if self._gluetun is None else port.ports.error is None,
-            gluetun_version=self._versions.gluetun,
+            gluetun_version=self._exit.version,
             public_address=exit_.address if exit_ else None,
             country=exit_.country if exit_ else None,
             address_changed=self._exit.changed,
             qbittorrent_up=answered,
-            qbittorrent_version=self._versions.qbittorrent,
+            qbittorrent_version=self._version.told,
             current_port=self._listening_port.found if answered else None,
             change=self._listening_port.change,
             connection_status=asked.transfer.connection_status,
