@@ -77,6 +77,19 @@ class ForwardedPort(NamedTuple):
         )
 
 
+def none_for_long(grace: float) -> SyncError:
+    """Make the error of a Gluetun that has had no forwarded port for so many seconds."""
+    return SyncError(
+        Reason.NO_FORWARDED_PORT,
+        f"Gluetun has had no forwarded port for {grace:g} s or longer; set "
+        "VPN_PORT_FORWARDING=on for Gluetun, and with Proton VPN a WireGuard key that was made "
+        "with NAT-PMP on, or an OpenVPN user that ends in +pmp; look at Gluetun's log, and try "
+        "another server; with a provider that gives a port for good, such as AirVPN, leave "
+        "VPN_PORT_FORWARDING off, since Gluetun would not start with it, and set "
+        "FORWARDED_PORT for qSticky instead",
+    )
+
+
 def _since(before: float | None, so: bool, now: float) -> float | None:
     """Tell since when it is so, by since when it was before."""
     return (now if before is None else before) if so else None

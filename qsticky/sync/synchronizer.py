@@ -9,7 +9,7 @@ from qsticky.errors import Reason, ServiceError, SyncError
 from qsticky.services.gluetun import Gluetun
 from qsticky.services.port_check import PortCheck
 from qsticky.services.qbittorrent import Preferences, QBittorrent, TransferInfo
-from qsticky.sync.forwarded_port import ForwardedPort, read_ports
+from qsticky.sync.forwarded_port import ForwardedPort, none_for_long, read_ports
 from qsticky.sync.listener import Listener
 from qsticky.sync.listening_port import ListeningPort
 from qsticky.sync.options import Options
@@ -218,16 +218,7 @@ class Synchronizer:
         left = (self._patient_until or 0.0) - self._clock.monotonic()
         if left > 0:
             return Outcome(Status.WAITING, again_in=left)
-        failure = SyncError(
-            Reason.NO_FORWARDED_PORT,
-            f"Gluetun has had no forwarded port for {self._options.port_grace:g} s or longer; set "
-            "VPN_PORT_FORWARDING=on for Gluetun, and with Proton VPN a WireGuard key that was made "
-            "with NAT-PMP on, or an OpenVPN user that ends in +pmp; look at Gluetun's log, and try "
-            "another server; with a provider that gives a port for good, such as AirVPN, leave "
-            "VPN_PORT_FORWARDING off, since Gluetun would not start with it, and set "
-            "FORWARDED_PORT for qSticky instead",
-        )
-        return Outcome(Status.FAILING, failure)
+        return Outcome(Status.FAILING, none_for_long(self._options.port_grace))
 
     def _recreated(self, asked: _Asked) -> SyncError | None:
         """Recognise a Gluetun whose container was recreated: ours keeps the dead network."""
