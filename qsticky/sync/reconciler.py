@@ -24,8 +24,6 @@ _LET_IN = (
     "FIREWALL_VPN_INPUT_PORTS, and see on the provider's website that it is still yours"
 )
 _SECOND_LOOK = 1.0
-_UNKNOWN = Listening()
-_UNASKED = PortVerdict()
 
 
 class Outcome(NamedTuple):
@@ -33,7 +31,7 @@ class Outcome(NamedTuple):
 
     status: Status
     failure: SyncError | None = None
-    listening: Listening = _UNKNOWN
+    listening: Listening = Listening()
     rebinds: tuple[RebindCause, ...] = ()
     again_in: float | None = None
 
@@ -69,7 +67,7 @@ class Reconciler:
     @property
     def verdict(self) -> PortVerdict:
         """What the outside said of the port."""
-        return self._port_check.verdict() if self._port_check else _UNASKED
+        return self._port_check.verdict() if self._port_check else PortVerdict()
 
     def reconcile(
         self, port: int, preferences: Preferences, status: ConnectionStatus | None

@@ -22,7 +22,6 @@ from qsticky.sync.vpn_interface import Kernel, VpnInterface
 from qsticky.sync.vpn_restart import Forwarding, VpnRestart
 
 _RECREATED_AFTER = 120.0
-_NOTHING = TransferInfo(None, None, ())
 _REFUSED = (Reason.QBITTORRENT_UNAUTHORIZED, Reason.QBITTORRENT_BANNED)
 
 
@@ -30,7 +29,7 @@ class _Asked(NamedTuple):
     """What qBittorrent answered, or why it didn't."""
 
     preferences: Preferences | None = None
-    transfer: TransferInfo = _NOTHING
+    transfer: TransferInfo = TransferInfo(None)
     failure: SyncError | None = None
 
 
@@ -190,13 +189,11 @@ class Synchronizer:
             RebindCause.PORT_RETURNED: self._port.restored,
             RebindCause.ADDRESS_CHANGED: self._exit.changed,
         }
-        now = self._clock.monotonic()
-        if self._vpn.was_visible or self._rebind.just_opened(now):
-            return
-        for cause, seen in signs.items():
-            if seen:
-                self._rebind.note_evidence(cause)
-                self._listener.note_away()
+        cause = next((cause for cause, seen in signs.items() if seen), None)
+        just_opened = self._rebind.just_opened(self._clock.monotonic())
+        if cause and not (just_opened or self._vpn.was_visible):
+            self._rebind.note_evidence(cause)
+            self._listener.note_away()
 
     # What is done about it
 
