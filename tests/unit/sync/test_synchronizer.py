@@ -957,7 +957,8 @@ def test_evidence_just_after_an_opening_is_its_own_and_later_evidence_waits(
 ) -> None:
     bench.settle()
     assert bench.sync(Trigger.PORT_FILE).rebinds == (RebindCause.PORT_FILE,)
-    assert not bench.sync(Trigger.PORT_FILE, after=4).rebinds
+    report = bench.sync(Trigger.PORT_FILE, after=4)
+    assert (report.rebinds, report.again_in) == ((), None)
     report = bench.sync(Trigger.PORT_FILE, after=2)
     assert not report.rebinds
     assert report.again_in is not None
