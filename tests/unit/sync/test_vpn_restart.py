@@ -425,6 +425,17 @@ def test_a_silent_gluetun_is_asked_for_permission_once_it_speaks(begin: Begin) -
     wait_until(lambda: scene.news, LONG, "the news")
 
 
+def test_a_gluetun_that_tells_nothing_is_not_asked_for_permission(begin: Begin) -> None:
+    """Where it refuses all, it would be told of a second refusal."""
+    scene = begin()
+    scene.restart.stop()
+    wait_until(lambda: not restarting_threads(), LONG, "the thread to end")
+    for forwarding, wakes in ((UNKNOWN, False), (PRESENT, True)):
+        scene.restart._wake.clear()
+        scene.restart.note(forwarding)
+        assert scene.restart._wake.is_set() is wakes
+
+
 def test_a_refusal_is_told_and_nothing_counted(begin: Begin) -> None:
     scene = begin(api_key="key", routes=["GET /v1/portforward"])
     scene.pass_time()
