@@ -1,50 +1,55 @@
-"""Metrics of what may not be known: they have no sample until it is."""
+"""What is known by now: the last report, and what earlier ones told that still counts."""
 
-from collections.abc import Iterable
-from typing import Protocol
+from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Gauge
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
+from qsticky.sync.report import Status, SyncReport, Trigger
+from qsticky.text import printable
 
-
-class _Family(Protocol):
-    def __call__(
-        self, name: str, documentation: str, value: float | None = None, *, unit: str = ""
-    ) -> Metric: ...
+_STAYS = ("forwarded_port", "current_port", "dht_nodes", "last_incoming")
 
 
-def unit_of(name: str) -> str:
-    """Return the unit that a metric's name ends with, which OpenMetrics declares; or nothing."""
-    return next((unit for unit in ("seconds", "bytes") if name.endswith(f"_{unit}")), "")
+class Known(NamedTuple):
+    """What is known after a report. Moments are monotonic seconds.
 
+    A fact that the last report doesn't have is the last one known; `incoming_visible` tells
+    whether it could be seen at least once who comes in.
+    """
 
-class Known(Collector):
-    """A metric without labels that has no sample while its `value` is None."""
+    report: SyncReport
+    status_since: float
+    last_error: str | None = None
+    last_error_at: float | None = None
+    forwarded_port: int | None = None
+    current_port: int | None = None
+    dht_nodes: int | None = None
+    last_check: float | None = None
+    last_success: float | None = None
+    last_port_change: float | None = None
+    last_incoming: float | None = None
+    listening_since: float | None = None
+    incoming_visible: bool = False
 
-    def __init__(self, family: _Family, name: str, text: str, registry: CollectorRegistry) -> None:
-        self.value: float | None = None
-        self._family = family
-        self._name, self._text = f"qsticky_{name}", text
-        registry.register(self)
+    @classmethod
+    def at_start(cls, moment: float) -> "Known":
+        """What is known before the first report."""
+        return cls(SyncReport(Trigger.STARTUP, moment, 0.0, Status.STARTING), status_since=moment)
 
-    def collect(self) -> Iterable[Metric]:
-        """Give the metric as it is now."""
-        yield self._family(self._name, self._text, value=self.value, unit=unit_of(self._name))
-
-
-class Info:
-    """A metric that is 1, and tells a fact by its one label; without a sample until known."""
-
-    def __init__(self, gauge: Gauge) -> None:
-        self._gauge = gauge
-        self._told: str | None = None
-
-    def tell(self, fact: str | None) -> None:
-        """Tell the fact as it is now."""
-        if fact == self._told:
-            return
-        self._gauge.clear()
-        self._told = fact
-        if fact:
-            self._gauge.labels(fact).set(1)
+    def after(self, report: SyncReport) -> "Known":
+        """What is known with one more report."""
+        ended = report.finished_at
+        told = {name: getattr(report, name) for name in _STAYS}
+        new = self._replace(report=report, last_check=ended)
+        new = new._replace(**{name: fact for name, fact in told.items() if fact is not None})
+        if report.status is not self.report.status:
+            new = new._replace(status_since=ended)
+        if report.listening is not self.report.listening:
+            new = new._replace(listening_since=ended)
+        if report.problem:
+            new = new._replace(last_error=printable(str(report.problem)), last_error_at=ended)
+        if report.status is Status.SYNCED:
+            new = new._replace(last_success=ended)
+        if report.change and report.change.verified:
+            new = new._replace(last_port_change=ended)
+        if report.incoming_connections is not None:
+            new = new._replace(incoming_visible=True)
+        return new

@@ -457,6 +457,14 @@ def test_nobody_who_came_in_yet_is_zero(registry: CollectorRegistry, metrics: Me
     assert exposed(registry)["last_incoming_connection_timestamp_seconds"] == 0
 
 
+def test_a_moment_is_the_same_number_at_each_scrape(registry: CollectorRegistry) -> None:
+    clock = FakeClock(START)
+    Metrics(registry, check_interval=30.0, revision="abc", clock=clock).record(KNOWN)
+    before = exposed(registry)
+    clock.set(clock.now() + 0.000_001)
+    assert exposed(registry) == before
+
+
 def test_another_version_takes_the_place_of_the_one_before(
     registry: CollectorRegistry, metrics: Metrics
 ) -> None:
