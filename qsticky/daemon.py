@@ -19,7 +19,7 @@ from qsticky.config import Config, is_loopback
 from qsticky.kernel import netlink
 from qsticky.kernel.interface_watch import InterfaceWatch
 from qsticky.record import logs
-from qsticky.record.events import RecentEvents
+from qsticky.record.events import Event, RecentEvents
 from qsticky.record.health import Health
 from qsticky.record.journal import Journal
 from qsticky.record.metrics import Metrics
@@ -152,18 +152,18 @@ class Daemon:
         server.close()
         self._health.remove()
         reason = "the worker died" if died else f"received {received}"
-        self._journal.shutdown(f"Stopped: {reason}")
+        self._journal.info(f"Stopped: {reason}", Event.SHUTDOWN)
         return 1 if died else 0
 
     def _announce(self) -> None:
         """Tell what starts, and what of its configuration is worth a sentence."""
         config, journal = self._config, self._journal
         start = start_fields(config)
-        journal.startup(start_line(config, start), **start)
+        journal.info(start_line(config, start), Event.STARTUP, **start)
         for warning in [*hints.misnamed(config), *hints.advice(config)]:
             journal.warning(warning)
         if not_read := hints.not_read(config):
-            journal.note(not_read)
+            journal.info(not_read)
         if self._port_check and not self._synchronizer.inside_vpn:
             journal.warning(
                 f"PORT_CHECK_URL is not asked while there is no interface {config.vpn_interface} "
@@ -181,7 +181,8 @@ class Daemon:
             self._journal.cannot_serve(address, port, error)
             return None
         server.start()
-        self._journal.serving(config.metrics_url)
+        url = config.metrics_url
+        self._journal.info(f"Serving the page and metrics at {url}", Event.HTTP, url=url)
         return server
 
     def _work(self) -> None:
@@ -301,7 +302,7 @@ class Daemon:
         return Delivery(
             addresses.parse(self._config.notify_urls.reveal()),
             count=lambda sent: self._metrics.notified(sent=sent),
-            tell=self._journal.notification_failed,
+            tell=partial(self._journal.warning, event=Event.NOTIFICATION_FAILED),
             clock=self._clock,
         )
 

@@ -3,13 +3,14 @@
 import errno
 import logging
 import threading
+from typing import Any
 
 from qsticky.clock import Clock, in_words
 from qsticky.errors import ErrorKind, Reason, SyncError
 from qsticky.record.events import Event
 from qsticky.services.http import Exchange
 from qsticky.services.webui import LOGIN
-from qsticky.sync.report import PortChange, RebindCause, Status, SyncReport
+from qsticky.sync.report import PortChange, RebindCause, Status, SyncReport, Trigger
 
 _REMIND_EVERY = 15 * 60.0
 _CAUSES = {
@@ -33,31 +34,20 @@ class Journal:
     def __init__(self, logger: logging.Logger, clock: Clock) -> None:
         self._logger = logger
         self._clock = clock
-        self._status = Status.STARTING
+        self._before = SyncReport(Trigger.STARTUP, 0.0, 0.0, Status.STARTING)
         self._announced: PortChange | None = None
-        self._problem: SyncError | None = None
         self._problem_told = 0.0
         self._problem_began = 0.0
         self._health_file_error: str | None = None
-        self._warnings: tuple[str, ...] = ()
-        self._reachable: bool | None = None
         self._logged_in = False
 
-    def startup(self, message: str, **fields: object) -> None:
-        """Tell what has started."""
-        self._tell(logging.INFO, Event.STARTUP, message, **fields)
+    def info(self, message: str, event: Event | None = None, **fields: Any) -> None:
+        """Tell what need not be mended."""
+        self._tell(logging.INFO, message, event, **fields)
 
-    def shutdown(self, message: str) -> None:
-        """Tell that this is the end, and why."""
-        self._tell(logging.INFO, Event.SHUTDOWN, message)
-
-    def warning(self, message: str) -> None:
-        """Tell what is worth a look and no event of its own."""
-        self._tell(logging.WARNING, None, message)
-
-    def note(self, message: str) -> None:
-        """Tell what is neither an event nor to be mended."""
-        self._tell(logging.INFO, None, message)
+    def warning(self, message: str, event: Event | None = None, **fields: Any) -> None:
+        """Tell what is worth a look."""
+        self._tell(logging.WARNING, message, event, **fields)
 
     def cannot_serve(self, address: str, port: int, error: OSError) -> None:
         """Tell why the HTTP server can't start."""
@@ -66,23 +56,19 @@ class Journal:
             remedy += ", and give it a whole TLS pair if any"
         self._tell(
             logging.CRITICAL,
-            Event.HTTP,
             f"The HTTP server can't start at {address}, port {port} ({error.strerror or error}); "
             + remedy,
+            Event.HTTP,
         )
 
     def thread_died(self, hook: threading.ExceptHookArgs) -> None:
         """Tell of a thread that ended by an exception, which is an internal error."""
         name = hook.thread.name if hook.thread else "unknown"
-        self._logger.critical(
-            "The thread %s died of an internal error; report it with this traceback",
-            name,
-            exc_info=hook.exc_value,
+        self._tell(
+            logging.CRITICAL,
+            f"The thread {name} died of an internal error; report it with this traceback",
+            error=hook.exc_value,
         )
-
-    def serving(self, url: str) -> None:
-        """Tell where the HTTP server answers."""
-        self._tell(logging.INFO, Event.HTTP, f"Serving the page and metrics at {url}", url=url)
 
     def observe(self, exchange: Exchange) -> None:
         """Tell of a login, but not of each that renews a session where those end early."""
@@ -93,25 +79,20 @@ class Journal:
         if exchange.error is None:
             renewed, self._logged_in = self._logged_in, True
             if renewed:
-                self._tell(logging.DEBUG, None, "Logged in to qBittorrent again, for a new session")
+                self._tell(logging.DEBUG, "Logged in to qBittorrent again, for a new session")
             else:
-                self._tell(logging.INFO, Event.LOGIN, "Logged in to qBittorrent")
+                self.info("Logged in to qBittorrent", Event.LOGIN)
         elif exchange.error is ErrorKind.UNAUTHORIZED:
-            self._tell(
-                logging.WARNING,
-                Event.LOGIN_REFUSED,
+            self.warning(
                 "qBittorrent refused the login",
+                Event.LOGIN_REFUSED,
                 reason=Reason.QBITTORRENT_UNAUTHORIZED,
             )
 
     def vpn_restart(self, sentence: str, reason: Reason, *, failed: bool) -> None:
         """Tell what becomes of a restart of the VPN; `failed` where it needs somebody."""
         level = logging.ERROR if failed else logging.WARNING
-        self._tell(level, Event.VPN_RESTART, sentence, reason=reason)
-
-    def notification_failed(self, sentence: str) -> None:
-        """Tell that a notification was not taken."""
-        self._tell(logging.WARNING, Event.NOTIFICATION_FAILED, sentence)
+        self._tell(level, sentence, Event.VPN_RESTART, reason=reason)
 
     def health_file(self, error: OSError | None) -> None:
         """Tell when the health file can't be written, and when it can again."""
@@ -122,34 +103,31 @@ class Journal:
         if error:
             self._tell(
                 logging.ERROR,
-                Event.HEALTH_FILE_FAILED,
                 f"The health file can't be written ({error}); let HEALTH_FILE name a file in a "
                 "folder that qSticky's user can write, such as a tmpfs",
+                Event.HEALTH_FILE_FAILED,
             )
         else:
-            self._tell(logging.INFO, None, "The health file can be written again")
+            self.info("The health file can be written again")
 
     def record(self, report: SyncReport) -> None:
         """Tell what is new in a report."""
+        before, self._before = self._before, report
         self._record_port(report)
-        self._record_port_check(report)
+        self._record_port_check(report, before)
         for warning in report.warnings:
-            if warning not in self._warnings:
+            if warning not in before.warnings:
                 self.warning(warning)
-        self._warnings = report.warnings
         port = report.current_port
         for cause in report.rebinds:
             message = f"Rebound the listening socket to port {port}, as {_CAUSES[cause]}"
-            self._tell(logging.INFO, Event.REBOUND, message, port=port, cause=cause)
-        recovered = self._problem is not None and report.problem is None
-        told = recovered or report.change or report.port_restored
-        self._record_problem(report)
-        if report.status is not self._status:
-            if report.status is Status.SYNCED and not told:
-                self._tell(logging.INFO, None, f"In sync on port {port}")
-            elif report.status is Status.WAITING and not report.port_lost:
-                self._tell(logging.INFO, None, "Waiting for Gluetun to forward a port")
-        self._status = report.status
+            self.info(message, Event.REBOUND, port=port, cause=cause)
+        if report.problem:
+            self._record_problem(report, before)
+        elif before.problem:
+            self._record_recovery(report, before.problem)
+        if report.status is not before.status:
+            self._record_status(report, before)
         self._logger.debug(
             "Sync (%s) took %.3f s: %s, Gluetun's port %s, qBittorrent's port %s",
             *(report.trigger, report.duration, report.status),
@@ -158,17 +136,15 @@ class Journal:
 
     def _record_port(self, report: SyncReport) -> None:
         if report.port_lost:
-            self._tell(
-                logging.WARNING,
-                Event.PORT_LOST,
+            self.warning(
                 "Gluetun's forwarded port went away",
+                Event.PORT_LOST,
                 reason=Reason.NO_FORWARDED_PORT,
             )
         if report.port_restored:
-            self._tell(
-                logging.INFO,
-                Event.PORT_RESTORED,
+            self.info(
                 f"Gluetun has a forwarded port again: {report.forwarded_port}",
+                Event.PORT_RESTORED,
                 port=report.forwarded_port,
                 reason=Reason.NO_FORWARDED_PORT,
             )
@@ -176,78 +152,79 @@ class Journal:
         if change is None:
             return
         ports = {"old_port": change.old, "new_port": change.new}
-        if self._announced is None or (self._announced.old, self._announced.new) != (
-            change.old,
-            change.new,
-        ):
-            self._tell(
-                logging.INFO,
-                Event.PORT_CHANGE_NEEDED,
-                f"Port change needed: {change.old} -> {change.new}",
-                **ports,
-            )
+        if self._announced != change._replace(verified=False):
+            needed = f"Port change needed: {change.old} -> {change.new}"
+            self.info(needed, Event.PORT_CHANGE_NEEDED, **ports)
         self._announced = None if change.verified else change
         if change.verified:
-            self._tell(
-                logging.INFO,
-                Event.PORT_CHANGED,
-                f"Successfully updated port to {change.new}",
-                **ports,
-            )
+            self.info(f"Successfully updated port to {change.new}", Event.PORT_CHANGED, **ports)
 
-    def _record_port_check(self, report: SyncReport) -> None:
+    def _record_port_check(self, report: SyncReport, before: SyncReport) -> None:
         """Tell what the outside said, when that is something else than before."""
-        before, self._reachable = self._reachable, report.reachable
-        if report.reachable is None or report.reachable is before:
+        if report.reachable is None or report.reachable is before.reachable:
             return
         verdict = "open" if report.reachable else "closed"
         self._tell(
             logging.INFO if report.reachable else logging.WARNING,
-            Event.PORT_CHECK,
             f"From outside, port {report.current_port} is {verdict}",
+            Event.PORT_CHECK,
             port=report.current_port,
             result=verdict,
             reason=Reason.PORT_CLOSED,
         )
 
-    def _record_problem(self, report: SyncReport) -> None:
-        now = self._clock.monotonic()
-        problem, before = report.problem, self._problem
-        self._problem = problem
-        if problem is None:
-            if before is not None:
-                lasted = now - self._problem_began
-                in_sync = report.in_sync and not report.change
-                state = f": in sync on port {report.current_port}" if in_sync else ""
-                self._tell(
-                    logging.INFO,
-                    Event.SYNC_RECOVERED,
-                    f"Recovered from {before.reason} after {in_words(lasted)}{state}",
-                    reason=before.reason,
-                    seconds=round(lasted, 1),
-                )
-            return
-        if before is None:
+    def _record_problem(self, report: SyncReport, before: SyncReport) -> None:
+        """Tell of a failure, or a port from the file, where that is new or lasts for long."""
+        now, problem = self._clock.monotonic(), report.problem
+        assert problem is not None
+        if before.problem is None:
             self._problem_began = now
-        again = (
-            before is not None
-            and before.reason is problem.reason
-            and (self._status is Status.FAILING) is (report.failure is not None)
-        )
-        if again and now - self._problem_told < _REMIND_EVERY:
+        elif (
+            before.problem.reason is problem.reason
+            and (before.failure is None) is (report.failure is None)
+            and now - self._problem_told < _REMIND_EVERY
+        ):
             return
         self._problem_told = now
         if report.failure:
-            self._logger.error(
-                "%s",
-                problem,
-                extra={"event": Event.SYNC_FAILED, "reason": problem.reason},
-                exc_info=problem.__cause__,
+            self._tell(
+                logging.ERROR,
+                str(problem),
+                Event.SYNC_FAILED,
+                error=problem.__cause__,
+                reason=problem.reason,
             )
         else:
-            message = f"{problem}; the port file is used meanwhile"
-            self._tell(logging.WARNING, None, message, reason=problem.reason)
+            self.warning(f"{problem}; the port file is used meanwhile", reason=problem.reason)
 
-    def _tell(self, level: int, event: Event | None, message: str, **fields: object) -> None:
+    def _record_recovery(self, report: SyncReport, problem: SyncError) -> None:
+        lasted = self._clock.monotonic() - self._problem_began
+        in_sync = report.in_sync and not report.change
+        state = f": in sync on port {report.current_port}" if in_sync else ""
+        self.info(
+            f"Recovered from {problem.reason} after {in_words(lasted)}{state}",
+            Event.SYNC_RECOVERED,
+            reason=problem.reason,
+            seconds=round(lasted, 1),
+        )
+
+    def _record_status(self, report: SyncReport, before: SyncReport) -> None:
+        """Tell of a new status what nothing else has told."""
+        recovered = before.problem and not report.problem
+        told = recovered or report.change or report.port_restored
+        if report.status is Status.SYNCED and not told:
+            self.info(f"In sync on port {report.current_port}")
+        elif report.status is Status.WAITING and not report.port_lost:
+            self.info("Waiting for Gluetun to forward a port")
+
+    def _tell(
+        self,
+        level: int,
+        message: str,
+        event: Event | None = None,
+        *,
+        error: BaseException | None = None,
+        **fields: object,
+    ) -> None:
         extra = {"event": event, **fields} if event else fields
-        self._logger.log(level, "%s", message, extra=extra)
+        self._logger.log(level, "%s", message, extra=extra, exc_info=error)

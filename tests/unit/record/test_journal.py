@@ -266,6 +266,19 @@ class TestTheStory:
         assert "No space left on device" in told[0][2]
         assert "HEALTH_FILE" in told[0][2]
 
+    def test_a_warning_and_what_the_outside_said_are_told_once(
+        self, record: Callable[..., Told]
+    ) -> None:
+        same = synced(warnings=("UDP is shut",), reachable=True)
+        told = record(same, same, synced(reachable=False), synced(), same)
+        assert [message for _, _, message in told if message != "In sync on port 51218"] == [
+            "From outside, port 51218 is open",
+            "UDP is shut",
+            "From outside, port 51218 is closed",
+            "From outside, port 51218 is open",
+            "UDP is shut",
+        ]
+
     def test_a_whole_day(self, record: Callable[..., Told]) -> None:
         away = failing(Reason.QBITTORRENT_UNREACHABLE, "qBittorrent is away")
         day = [
@@ -339,7 +352,7 @@ class TestRecentEvents:
         journal = Journal(output.set_up(LogFormat.JSON, recent=recent), clock)
         before = time.time()
         for port in range(1, 50):
-            journal.serving(f"http://localhost:{port}")
+            journal.info(f"http://localhost:{port}", Event.HTTP)
         assert [event.message[-3:] for event in recent()] == [f":{p}" for p in range(49, 29, -1)]
         times = [event.at for event in recent()]
         assert sorted(times, reverse=True) == times
@@ -348,7 +361,7 @@ class TestRecentEvents:
     def test_their_text_is_printable(self, output: Output, clock: FakeClock) -> None:
         recent = RecentEvents()
         journal = Journal(output.set_up(LogFormat.JSON, recent=recent), clock)
-        journal.shutdown("two\nlines \x1b[31m \udcff")
+        journal.info("two\nlines \x1b[31m \udcff", Event.SHUTDOWN)
         (event,) = recent()
         assert event == RecentEvent(event.at, "info", "shutdown", r"two\nlines \x1b[31m \udcff")
 
@@ -356,14 +369,10 @@ class TestRecentEvents:
 class TestTheRest:
     """What no report tells."""
 
-    def test_start_and_end_are_events(self, journal: Journal, output: Output) -> None:
-        journal.startup("qSticky starts", version="1.2.3")
-        journal.serving("http://localhost:10058")
-        journal.shutdown("Stopped")
-        start, http, end = output.lines()
-        assert (start["event"], start["version"]) == ("startup", "1.2.3")
-        assert (http["event"], http["url"]) == ("http", "http://localhost:10058")
-        assert (end["event"], end["level"]) == ("shutdown", "info")
+    def test_an_event_has_its_fields(self, journal: Journal, output: Output) -> None:
+        journal.info("qSticky starts", Event.STARTUP, version="1.2.3")
+        line = output.line()
+        assert (line["level"], line["event"], line["version"]) == ("info", "startup", "1.2.3")
 
     def test_a_server_that_cannot_start_says_why_and_what_to_do(
         self, journal: Journal, output: Output
