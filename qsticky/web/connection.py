@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from http.client import HTTPException, parse_headers
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from wsgiref.handlers import BaseHandler
+from wsgiref.handlers import SimpleHandler
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from qsticky.record.logs import LOGGER_NAME
@@ -168,28 +168,23 @@ def _target(target: str) -> tuple[str, str, str]:
     return host, unquote(path, "latin-1"), query
 
 
-class _Answer(BaseHandler):
-    """Writes an application's answer, in as few pieces as it is made in."""
+class _Answer(SimpleHandler):
+    """Writes an application's answer, in as few pieces as it is made in; to HEAD without a body."""
 
-    origin_server = True
     server_software = "qSticky"
-    wsgi_multiprocess = False
-    environ: WSGIEnvironment
     os_environ: dict[str, str] = {}  # noqa: RUF012 - a variable HTTP_… is no header
 
-    def __init__(self, request: WSGIEnvironment, send: Callable[[bytes], None]) -> None:
-        self._request = request
+    def __init__(self, request: WSGIEnvironment, send: Callable[[bytes], object]) -> None:
+        super().__init__(io.BytesIO(), io.BytesIO(), io.StringIO(), request)
+        self._without_body = request.get("REQUEST_METHOD") == "HEAD"
         self._send = send
-        self._unsent = bytearray()
+        self._unsent = b""
 
-    def get_stdin(self) -> io.BytesIO:
-        return io.BytesIO()
-
-    def get_stderr(self) -> io.StringIO:
-        return io.StringIO()
-
-    def add_cgi_vars(self) -> None:
-        self.environ |= self._request
+    def send_headers(self) -> None:
+        super().send_headers()
+        if self._without_body:
+            self.flush()
+            self._send = bytes
 
     def log_exception(self, exc_info: Any) -> None:
         if not isinstance(exc_info[1], OSError):
@@ -200,7 +195,7 @@ class _Answer(BaseHandler):
 
     def flush(self) -> None:
         """Send what was written. Raises OSError."""
-        data, self._unsent = bytes(self._unsent), bytearray()
+        data, self._unsent = self._unsent, b""
         self._send(data)
 
     _flush = flush

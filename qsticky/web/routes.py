@@ -46,12 +46,9 @@ class Routes:
         }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request; HEAD as GET, without the body."""
+        """Answer one request: HEAD as GET, for the server leaves the body out."""
         if environ["REQUEST_METHOD"] == "HEAD":
-            return _without_body(self._respond, environ, start_response)
-        return self._respond(environ, start_response)
-
-    def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            environ = {**environ, "REQUEST_METHOD": "GET"}
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         if path != "/-/healthy" and not self._authorized(environ.get("HTTP_AUTHORIZATION", "")):
             challenge = ("WWW-Authenticate", 'Basic realm="qSticky", charset="UTF-8"')
@@ -78,17 +75,16 @@ class Routes:
 
     def _page(self, _: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         document, fresh = self._health.document(), self._health.fresh()
-        page = render(document, self._recent_events(), now=self._clock.now(), fresh=fresh).encode()
-        headers = [
-            ("Content-Type", "text/html; charset=utf-8"),
-            ("Content-Length", str(len(page))),
+        return _answer(
+            start_response,
+            "200 OK",
+            render(document, self._recent_events(), now=self._clock.now(), fresh=fresh),
             ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
             ("Referrer-Policy", "no-referrer"),
-        ]
-        start_response("200 OK", headers)
-        return [page]
+            content_type="text/html; charset=utf-8",
+        )
 
     def _exposition(
         self, environ: WSGIEnvironment, start_response: StartResponse
@@ -147,26 +143,5 @@ def _answer(
     *headers: tuple[str, str],
     content_type: str = "text/plain; charset=utf-8",
 ) -> Iterable[bytes]:
-    body = text.encode()
-    start_response(
-        status, [("Content-Type", content_type), ("Content-Length", str(len(body))), *headers]
-    )
-    return [body]
-
-
-def _without_body(
-    application: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
-) -> Iterable[bytes]:
-    """Answer HEAD with the headers that GET would have."""
-    heads: list[tuple[str, list[tuple[str, str]]]] = []
-
-    def keep_head(
-        status: str, headers: list[tuple[str, str]], _: object = None, /
-    ) -> Callable[[bytes], object]:
-        heads.append((status, headers))
-        return bytes
-
-    body = b"".join(application({**environ, "REQUEST_METHOD": "GET"}, keep_head))
-    for status, headers in heads:
-        start_response(status, [*dict(headers, **{"Content-Length": str(len(body))}).items()])
-    return []
+    start_response(status, [("Content-Type", content_type), *headers])
+    return [text.encode()]
