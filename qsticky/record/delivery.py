@@ -2,14 +2,16 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from qsticky.clock import Clock
 from qsticky.record.messages import Message, Occasion
-from qsticky.record.outbox import Outbox
 
 PATIENCE = 30.0
 AT_A_TIME = 3  # over TLS each holds all of the CAs' certificates, which are 3.5 MiB
+AT_ONCE = 5
+EVERY = 60.0
+RETRIES = (60.0, 300.0, 900.0, 3600.0)  # the last one again and again
 
 
 class Recipient(Protocol):
@@ -69,14 +71,83 @@ class Attempt:
         self._ended()
 
 
+class _Waiting(NamedTuple):
+    message: Message
+    due: float
+    failures: int = 0
+
+
 class _Courier:
-    """Sees to one address: its outbox, and the one attempt that may be under way."""
+    """Sees to one address: what is still to be sent to it, and the `attempt` under way, if any.
+
+    Moments are monotonic seconds. Five messages may go at once, then one a minute. Of a state only
+    the newest is told: that something recovered takes the place of its failure at once, and a
+    failure that of the recovery before as soon as it is due, for until then it may be withdrawn.
+    """
 
     def __init__(self, recipient: Recipient) -> None:
         self.recipient = recipient
-        self.outbox = Outbox()
         self.attempt: Attempt | None = None
         self.failing = False
+        self._waiting: dict[Occasion, _Waiting] = {}  # the newest last
+        self._paid_until = float("-inf")
+
+    def put(self, message: Message, due: float) -> None:
+        """Take in a message that may go from `due` on, in place of an older one."""
+        self.withdraw(message.occasion)
+        if message.occasion is Occasion.RECOVERED:
+            self.withdraw(Occasion.FAILING)
+        self._waiting[message.occasion] = _Waiting(message, due)
+
+    def reword(self, message: Message) -> None:
+        """Take in newer words for what is still to be sent, if it is, and not on its way."""
+        waiting = self._waiting.get(message.occasion)
+        if waiting and not self.attempt:
+            self._waiting[message.occasion] = waiting._replace(message=message)
+
+    def withdraw(self, occasion: Occasion) -> None:
+        """Forget a message that is no longer so."""
+        self._waiting.pop(occasion, None)
+
+    def due_at(self) -> float | None:
+        """When the next message may go; None while there is none, or one is on its way."""
+        if self.attempt or not self._waiting:
+            return None
+        earliest = min(waiting.due for waiting in self._waiting.values())
+        return max(earliest, self._paid_until - (AT_ONCE - 1) * EVERY)
+
+    def begin(self, now: float, ended: Callable[[], object]) -> None:
+        """Send what is due, of several messages the one that waits for longest."""
+        failing = self._waiting.get(Occasion.FAILING)
+        if failing and failing.due <= now:
+            self.withdraw(Occasion.RECOVERED)
+        at = self.due_at()
+        if at is None or at > now:
+            return
+        message = min(self._waiting.values(), key=lambda waiting: waiting.due).message
+        self._paid_until = max(self._paid_until, now) + EVERY
+        self.attempt = Attempt(self.recipient, message, now, ended)
+
+    def settle(self, attempt: Attempt, now: float) -> bool:
+        """Take in what came of an attempt, if that is new; tell whether it is.
+
+        One that was not taken is due again later, unless a newer one is.
+        """
+        ended, was_given_up = attempt.result is not None, attempt.given_up
+        if not ended and (was_given_up or now < attempt.deadline):
+            return False
+        attempt.given_up = not ended
+        if ended:
+            self.attempt = None
+        waiting = self._waiting.get(attempt.message.occasion)
+        if waiting and waiting.message is attempt.message:
+            if attempt.result is True:  # also when that came too late
+                self.withdraw(attempt.message.occasion)
+            elif not was_given_up:
+                pause = RETRIES[min(waiting.failures, len(RETRIES) - 1)]
+                again = waiting._replace(due=now + pause, failures=waiting.failures + 1)
+                self._waiting[attempt.message.occasion] = again
+        return not was_given_up
 
 
 class Delivery:
@@ -109,70 +180,49 @@ class Delivery:
         """Send a message to everyone, `after` so many seconds."""
         with self._lock:
             for courier in self._couriers:
-                courier.outbox.put(message, self._clock.monotonic() + after)
+                courier.put(message, self._clock.monotonic() + after)
         self._wake.set()
 
     def reword(self, message: Message) -> None:
         """Have what is still to be sent of an occasion, and not on its way, say this instead."""
         with self._lock:
             for courier in self._couriers:
-                if not courier.attempt:
-                    courier.outbox.reword(message)
+                courier.reword(message)
 
     def withdraw(self, occasion: Occasion) -> None:
         """Forget what was still to be sent of an occasion."""
         with self._lock:
             for courier in self._couriers:
-                courier.outbox.withdraw(occasion)
+                courier.withdraw(occasion)
 
     def pause(self) -> float | None:
         """Return the seconds until there is something to do; None until something happens."""
         with self._lock:
             moments = self._deadlines()
             if len(moments) < AT_A_TIME:
-                idle = (courier.outbox for courier in self._couriers if not courier.attempt)
-                moments += [at for outbox in idle if (at := outbox.due_at()) is not None]
+                moments += [at for c in self._couriers if (at := c.due_at()) is not None]
         return max(0.0, min(moments) - self._clock.monotonic()) if moments else None
 
     def do_what_is_due(self) -> None:
-        """Settle the attempts that ended, give up those that hang, begin those that are due."""
+        """Settle the attempts that ended, give up those that hang, begin those that are due.
+
+        Of one that hangs no other is begun, though it was given up.
+        """
         now = self._clock.monotonic()
         for courier in self._couriers:
             attempt = courier.attempt
-            if attempt and attempt.result is not None:
-                self._settle(courier, attempt, now)
-            elif attempt and not attempt.given_up and now >= attempt.deadline:
-                self._give_up(courier, attempt, now)
-            self._begin(courier, now)
-
-    def _begin(self, courier: _Courier, now: float) -> None:
-        """Send what is due, unless an earlier attempt is still under way, even if given up."""
-        with self._lock:
-            message = courier.outbox.due(now)
-            if message and not courier.attempt and len(self._deadlines()) < AT_A_TIME:
-                courier.outbox.started(now)
-                courier.attempt = Attempt(courier.recipient, message, now, self._wake.set)
+            with self._lock:
+                settled = attempt is not None and courier.settle(attempt, now)
+            if attempt and settled:
+                self._tell_outcome(courier, attempt)
+            with self._lock:
+                if len(self._deadlines()) < AT_A_TIME:
+                    courier.begin(now, self._wake.set)
 
     def _deadlines(self) -> list[float]:
         """Return the deadlines of all attempts that were not given up."""
         attempts = (courier.attempt for courier in self._couriers)
         return [each.deadline for each in attempts if each and not each.given_up]
-
-    def _settle(self, courier: _Courier, attempt: Attempt, now: float) -> None:
-        with self._lock:
-            courier.attempt = None
-            if attempt.result is True:  # also when that came too late
-                courier.outbox.taken(attempt.message)
-            elif not attempt.given_up:
-                courier.outbox.failed(attempt.message, now)
-        if not attempt.given_up:
-            self._tell_outcome(courier, attempt)
-
-    def _give_up(self, courier: _Courier, attempt: Attempt, now: float) -> None:
-        with self._lock:
-            attempt.given_up = True
-            courier.outbox.failed(attempt.message, now)
-        self._tell_outcome(courier, attempt)
 
     def _tell_outcome(self, courier: _Courier, attempt: Attempt) -> None:
         taken = attempt.result is True

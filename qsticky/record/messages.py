@@ -19,11 +19,6 @@ class Occasion(StrEnum):
     VPN_RESTARTED = "vpn_restarted"
     TEST = "test"
 
-    @property
-    def subject(self) -> str:
-        """What a message tells of: a newer one of the same subject takes an older one's place."""
-        return "state" if self in (Occasion.FAILING, Occasion.RECOVERED) else self.value
-
 
 class Message(NamedTuple):
     """A notification. `facts` are the fields of the document that a `json://` address gets."""
@@ -53,53 +48,45 @@ _TITLES = {
 def failing(report: SyncReport, began: float) -> Message:
     """Make the message that a sync failed, as they do since `began` (seconds since the epoch)."""
     assert report.failure is not None
-    reason = report.failure.reason
-    facts = _facts(Occasion.FAILING, report, reason=reason, since=rfc3339(began))
-    return _message(Occasion.FAILING, _TITLES[reason], str(report.failure), facts)
+    reason, since = report.failure.reason, rfc3339(began)
+    sentence = str(report.failure)
+    return _message(Occasion.FAILING, _TITLES[reason], sentence, report, reason=reason, since=since)
 
 
 def recovered(report: SyncReport, began: float, lasted: float) -> Message:
     """Make the message that a failure ended which `began` (epoch) and `lasted` so many seconds."""
-    since = f"{datetime.fromtimestamp(began, UTC):%Y-%m-%d %H:%M} UTC"
-    facts = _facts(Occasion.RECOVERED, report, since=rfc3339(began), seconds=round(lasted, 1))
     sentence = (
-        f"In sync on port {report.current_port} again; it was failing since {since}, "
-        f"for {in_words(lasted)}"
+        f"In sync on port {report.current_port} again; it was failing since "
+        f"{datetime.fromtimestamp(began, UTC):%Y-%m-%d %H:%M} UTC, for {in_words(lasted)}"
     )
-    return _message(Occasion.RECOVERED, "recovered", sentence, facts)
+    facts = {"since": rfc3339(began), "seconds": round(lasted, 1)}
+    return _message(Occasion.RECOVERED, "recovered", sentence, report, **facts)
 
 
 def port_changed(report: SyncReport) -> Message:
     """Make the message that qBittorrent's listening port was changed."""
     assert report.change is not None
     new, old = report.change.new, report.change.old
-    facts = _facts(Occasion.PORT_CHANGED, report, port=new, old_port=old)
     sentence = f"Successfully updated port to {new}; it was {old}"
-    return _message(Occasion.PORT_CHANGED, f"port {new}", sentence, facts)
+    return _message(Occasion.PORT_CHANGED, f"port {new}", sentence, report, port=new, old_port=old)
 
 
 def vpn_restarted(report: SyncReport) -> Message:
     """Make the message that Gluetun was told to restart the VPN, which may have helped by now."""
     assert report.vpn_restart is not None
-    facts = _facts(Occasion.VPN_RESTARTED, report, reason=report.vpn_restart.reason)
-    sentence = report.vpn_restart.sentence
-    return _message(Occasion.VPN_RESTARTED, "VPN restarted", sentence, facts)
+    sentence, reason, _ = report.vpn_restart
+    return _message(Occasion.VPN_RESTARTED, "VPN restarted", sentence, report, reason=reason)
 
 
 def test() -> Message:
     """Make the message of `qsticky notify`."""
-    sentence = "This is a test: what qSticky has to tell arrives here"
-    return _message(Occasion.TEST, "test", sentence, _facts(Occasion.TEST))
+    return _message(Occasion.TEST, "test", "This is a test: what qSticky has to tell arrives here")
 
 
-def _message(occasion: Occasion, title: str, body: str, facts: Mapping[str, object]) -> Message:
-    return Message(occasion, f"qSticky: {title}", body, facts)
-
-
-def _facts(
-    occasion: Occasion, report: SyncReport | None = None, **known: object
-) -> dict[str, object]:
-    """Return all fields: the same for each occasion, None being what is not known or not so."""
+def _message(
+    occasion: Occasion, title: str, body: str, report: SyncReport | None = None, **known: object
+) -> Message:
+    """Make a message with all fields: None is what is not known or not so."""
     facts: dict[str, object] = {
         "event": occasion,
         "status": report.status if report else None,
@@ -109,4 +96,4 @@ def _facts(
         "since": None,
         "seconds": None,
     }
-    return facts | known
+    return Message(occasion, f"qSticky: {title}", body, facts | known)

@@ -128,6 +128,20 @@ def test_what_is_on_its_way_keeps_its_words(post: Post, inbox: Inbox) -> None:
     assert inbox.bodies == ["it fails"]
 
 
+@pytest.mark.parametrize("takes", [True, False])
+def test_what_is_newer_than_what_is_on_its_way_is_sent_after_it(
+    post: Post, inbox: Inbox, takes: bool
+) -> None:
+    inbox.open.clear()
+    inbox.takes = takes
+    post.delivery.put(message("port 1", Occasion.PORT_CHANGED))
+    post.pass_time()
+    post.delivery.put(message("port 2", Occasion.PORT_CHANGED))
+    inbox.open.set()
+    post.pass_time()
+    assert [each.body for each in inbox.tried] == ["port 1", "port 2"]
+
+
 def test_a_message_waits_for_its_moment(post: Post, inbox: Inbox) -> None:
     post.delivery.put(message("it fails"), after=120)
     post.pass_time(119)
