@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 _ON_THE_WAY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -52,17 +52,9 @@ class PublishedFile:
         """Take away what a process of ours that was killed in `replace` left beside it."""
         left = re.compile(rf"\.{re.escape(self._name)}\.[0-9a-f]{{16}}")
         with _folder_of(self._path) as folder:
-            for name in filter(left.fullmatch, _names(folder)):
+            for name in filter(left.fullmatch, os.listdir(f"/proc/self/fd/{folder}")):
                 if os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid == os.geteuid():
                     os.unlink(name, dir_fd=folder)
-
-
-def _names(folder: int) -> list[str]:
-    readable = os.open(".", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        return os.listdir(readable)
-    finally:
-        os.close(readable)
 
 
 @contextlib.contextmanager
@@ -71,41 +63,36 @@ def _folder_of(path: str, *, make: bool = False) -> Iterator[int]:
 
     An OSError of whatever is done meanwhile tells this path, and no name on the way to it.
     """
-    with contextlib.ExitStack() as opened, _named(path):
-
-        def keep(descriptor: int) -> int:
-            opened.callback(os.close, descriptor)
-            return descriptor
-
-        yield _walk(os.path.dirname(path), keep, make=make)
+    with contextlib.ExitStack() as opened:
+        try:
+            yield _walk(path, opened, make=make)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
 
 
-@contextlib.contextmanager
-def _named(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from None
+def _walk(path: str, opened: contextlib.ExitStack, *, make: bool) -> int:
+    def enter(name: str, folder: int | None = None) -> int:
+        descriptor = os.open(name, _ON_THE_WAY, dir_fd=folder)
+        opened.callback(os.close, descriptor)
+        return descriptor
 
-
-def _walk(path: str, keep: Callable[[int], int], *, make: bool) -> int:
-    root = folder = keep(os.open("/", _ON_THE_WAY))
-    names, links = path.split("/")[::-1], 0
+    root = folder = enter("/")
+    names, links = os.path.dirname(path).split("/")[::-1], 0
     while names:
         name = names.pop() or "."
         if make:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, dir_fd=folder)
-        entry = keep(os.open(name, _ON_THE_WAY, dir_fd=folder))
+        entry = enter(name, folder)
         status = os.fstat(entry)
         if not stat.S_ISLNK(status.st_mode):
             folder = entry
             continue
         links += 1
         if links > _MOST_LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if status.st_uid not in (0, os.geteuid()):
-            raise PermissionError(errno.EPERM, f"{name} is another user's link", path)
+            raise PermissionError(errno.EPERM, f"{name} is another user's link")
         target = os.readlink("", dir_fd=entry)
         names += target.split("/")[::-1]
         if target.startswith("/"):
