@@ -18,10 +18,7 @@ MAY_KNOW: Mapping[str, set[str]] = {
     "services": {"kernel"},
     "sync": {"kernel", "services"},
     # The report, and what became of each request.
-    "record": {
-        "sync.report",
-        *(f"services.{m}" for m in ("http", "webui", "qbittorrent", "bounded_answer")),
-    },
+    "record": {"sync.report", *(f"services.{m}" for m in ("http", "webui", "qbittorrent"))},
     "web": {"record", "sync.report"},
     "check": {"kernel", "services", "sync"},
     "demo": {*EVERY_ROOM, "daemon"},

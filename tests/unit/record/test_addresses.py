@@ -23,6 +23,7 @@ import requests
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from apprise.manager_plugins import NotificationManager
+from urllib3.connection import HTTPConnection
 
 from qsticky import notify_urls
 from qsticky.errors import Mistake, Reason
@@ -45,6 +46,7 @@ CHANGED = messages.port_changed(synced(change=PortChange(50001, 51218, verified=
 def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Take back what Apprise's bounds change in the process, and what its environment has."""
     monkeypatch.setattr(requests.sessions, "Session", requests.sessions.Session)
+    monkeypatch.setattr(HTTPConnection, "response_class", HTTPConnection.response_class)
     for name in ("SMTP", "SMTP_SSL"):
         monkeypatch.setattr(smtplib, name, getattr(smtplib, name))
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "REQUESTS_CA_BUNDLE"):
