@@ -80,7 +80,7 @@ def render(
 <link rel="icon" href="data:image/svg+xml,{quote(f"{icon}<path d='{path}'/></svg>")}">
 <style>{_STYLE}</style>
 <header><p>{_MARK} <b>qSticky</b> <small>{escape(document["version"])}</small></p>
-<p><small>as of {_clock(rfc3339(now))}</small></p></header>
+<p><small>as of {_exactly("clock", rfc3339(now))}</small></p></header>
 <main>
 <div class="top">
 {_state(document, story, now)}
@@ -99,9 +99,9 @@ def render(
 
 
 def _state(document: Mapping[str, Any], story: Story, now: float) -> str:
-    lines = [f"{_time(story.since, now, 'for {}')}, since {_date(story.since)}"]
+    lines = [f"{_time(story.since, now, 'for {}')}, since {_exactly('date', story.since)}"]
     if document["waiting_until"] and story.looks == "wait":
-        lines.append(f"That is a failure from {_clock(document['waiting_until'])} on")
+        lines.append(f"That is a failure from {_exactly('clock', document['waiting_until'])} on")
     if story.known_by:
         lines.append(escape(story.known_by))
     if document["reachable"] is not None:
@@ -247,20 +247,15 @@ def _time(moment: str | None, now: float, words: str = "{} ago") -> str:
     """Write a moment as people say it, and exactly for those who point at it."""
     if moment is None:
         return "never"
-    at = datetime.fromisoformat(moment).timestamp()
-    told = words.format(in_words(now - at))
-    return f'<time datetime="{moment}" title="{_utc(moment, "%Y-%m-%d ")}">{told}</time>'
+    told = words.format(in_words(now - datetime.fromisoformat(moment).timestamp()))
+    return f'<time datetime="{moment}" title="{_utc(moment)}">{told}</time>'
 
 
-def _clock(moment: str) -> str:
-    """Write a time of day: in UTC, unless the page's script tells it in the reader's zone."""
-    return f'<time class="clock" datetime="{moment}">{_utc(moment)}</time>'
+def _exactly(kind: str, moment: str) -> str:
+    """Write a `clock` or a `date`: in UTC, unless the page's script tells the reader's own."""
+    utc = _utc(moment) if kind == "date" else _utc(moment, "")
+    return f'<time class="{kind}" datetime="{moment}">{utc}</time>'
 
 
-def _date(moment: str) -> str:
-    """Write a moment with its date: in UTC, unless the page's script does so in another zone."""
-    return f'<time class="date" datetime="{moment}">{_utc(moment, "%Y-%m-%d ")}</time>'
-
-
-def _utc(moment: str, date: str = "") -> str:
+def _utc(moment: str, date: str = "%Y-%m-%d ") -> str:
     return f"{datetime.fromisoformat(moment).astimezone(UTC):{date}%H:%M:%S} UTC"

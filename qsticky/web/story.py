@@ -90,8 +90,8 @@ def _of_synced(document: Mapping[str, Any], to_do: str | None) -> Story:
 
 
 def _failure(document: Mapping[str, Any]) -> str:
-    reason = Reason(document["reason"])
-    if reason is Reason.QBITTORRENT_UNAUTHORIZED and _PASSWORD in document["last_error"]:
+    reason = document["reason"]
+    if reason == Reason.QBITTORRENT_UNAUTHORIZED and _PASSWORD in document["last_error"]:
         return "Password refused"
     return _FAILURES[reason]
 
@@ -99,6 +99,4 @@ def _failure(document: Mapping[str, Any]) -> str:
 def _known_by(document: Mapping[str, Any]) -> str | None:
     """Say by what it is known whether qBittorrent listens."""
     qbittorrent = document["services"]["qbittorrent"]
-    if qbittorrent["listening"] is None or qbittorrent["listening_by"] is None:
-        return None
-    return _KNOWN_BY[bool(qbittorrent["listening"]), ListeningBy(qbittorrent["listening_by"])]
+    return _KNOWN_BY.get((qbittorrent["listening"], qbittorrent["listening_by"]))
