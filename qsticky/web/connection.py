@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import math
 import re
 import socket
 import ssl
@@ -21,7 +22,6 @@ _LINGER = 1.0
 _LARGEST_HEAD = 64 * 1024
 _CHUNK = 16 * 1024
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
-_VERSION = re.compile(r"HTTP/1\.[0-9]", re.ASCII)
 
 _logger = logging.getLogger(LOGGER_NAME)
 
@@ -42,7 +42,7 @@ class Connection:
     def serve(self, application: WSGIApplication) -> None:
         """Answer one request, wait until the client has read it, and close the connection."""
         try:
-            self._limit(_LONGEST)
+            self._limit()
             if isinstance(self._client, ssl.SSLSocket):
                 self._client.do_handshake()
             if head := self._head():
@@ -63,7 +63,7 @@ class Connection:
         """Close the socket."""
         self._client.close()
 
-    def _limit(self, seconds: float) -> None:
+    def _limit(self, seconds: float = math.inf) -> None:
         """Have what comes next take that long at most, and no longer than the connection may."""
         left = self._ends - time.monotonic()
         if left <= 0:
@@ -77,7 +77,7 @@ class Connection:
         """
         head = bytearray()
         while len(head) <= _LARGEST_HEAD:
-            self._limit(_LONGEST)
+            self._limit()
             part = self._client.recv(_CHUNK)
             if not part:
                 return b""
@@ -93,14 +93,12 @@ class Connection:
         except _RefusedError as refused:
             request, application = {"SERVER_PROTOCOL": "HTTP/1.0"}, refused
         self.idle_since = None
-        answer = _Answer(request, self._send)
-        answer.run(application)
-        answer.flush()  # of an answer without a body nothing else sends the headers
+        _Answer(request, self._send).run(application)
 
     def _send(self, data: bytes) -> None:
         unsent = memoryview(data)
         while unsent:
-            self._limit(_LONGEST)
+            self._limit()
             self.idle_since = time.monotonic()
             unsent = unsent[self._client.send(unsent) :]
             self.idle_since = None
@@ -139,12 +137,12 @@ def _parse(head: bytes) -> WSGIEnvironment:
         method, target, version = line.decode("latin-1").split()
         headers = parse_headers(io.BytesIO(lines))
         host, path, query = _target(target)
+        if not version.startswith("HTTP/1."):
+            raise ValueError
     except ValueError:
         raise _RefusedError("400 Bad Request") from None
     except HTTPException:  # more than a hundred
         raise _RefusedError("431 Request Header Fields Too Large") from None
-    if not _VERSION.fullmatch(version):
-        raise _RefusedError("400 Bad Request")
     _logger.debug("%s %s", method, path)  # of a target, a query or a user can be secret
     request = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query}
     request |= {"SCRIPT_NAME": "", "SERVER_PROTOCOL": version}
@@ -183,7 +181,7 @@ class _Answer(SimpleHandler):
     def send_headers(self) -> None:
         super().send_headers()
         if self._without_body:
-            self.flush()
+            self._flush()
             self._send = bytes
 
     def log_exception(self, exc_info: Any) -> None:
@@ -193,9 +191,6 @@ class _Answer(SimpleHandler):
     def _write(self, data: bytes) -> None:
         self._unsent += data
 
-    def flush(self) -> None:
-        """Send what was written. Raises OSError."""
+    def _flush(self) -> None:
         data, self._unsent = self._unsent, b""
         self._send(data)
-
-    _flush = flush
