@@ -1,21 +1,12 @@
 """Which notifications the reports are worth."""
 
 from collections.abc import Collection
-from typing import NamedTuple
 
-from qsticky.clock import Clock
+from qsticky.clock import Clock, wall
 from qsticky.record import messages
 from qsticky.record.delivery import Delivery
 from qsticky.record.messages import Message, Occasion
 from qsticky.sync.report import Status, SyncReport
-
-
-class _Failure(NamedTuple):
-    """A failure that lasts: since when, and whether its message was handed over."""
-
-    began: float
-    began_wall: float
-    handed_over: bool
 
 
 class Notifier:
@@ -31,7 +22,8 @@ class Notifier:
         self._after = after
         self._on = frozenset(on)
         self._clock = clock
-        self._failure: _Failure | None = None
+        self._began: float | None = None  # the moment of a failure that lasts
+        self._handed_over = False  # its message
 
     def record(self, report: SyncReport) -> None:
         """Tell what is new in a report."""
@@ -51,33 +43,34 @@ class Notifier:
 
         From then on another reason is no new message.
         """
-        failure = self._failure or _Failure(self._clock.monotonic(), self._clock.now(), False)
-        left, message = self._left(failure), messages.failing(report, failure.began_wall)
-        if left or not failure.handed_over:
+        if self._began is None:
+            self._began, self._handed_over = self._clock.monotonic(), False
+        left = self._left(self._began)
+        message = messages.failing(report, wall(self._clock, self._began))
+        if left or not self._handed_over:
             self._tell(message, after=left)
         else:
             self._delivery.reword(message)
-        self._failure = failure._replace(handed_over=True)
+        self._handed_over = True
 
     def _record_success(self, report: SyncReport) -> None:
-        failure, self._failure = self._failure, None
-        if failure is None:
+        began, self._began = self._began, None
+        if began is None:
             return
         self._delivery.withdraw(Occasion.FAILING)
-        if failure.handed_over and not self._left(failure):
-            lasted = self._clock.monotonic() - failure.began
-            self._tell(messages.recovered(report, failure.began_wall, lasted))
+        if self._handed_over and not self._left(began):
+            lasted = self._clock.monotonic() - began
+            self._tell(messages.recovered(report, wall(self._clock, began), lasted))
 
     def _hold_back(self) -> None:
         """Tell of a failure that has not yet lasted only if it is one again after the waiting."""
-        failure = self._failure
-        if failure and failure.handed_over and self._left(failure):
+        if self._began is not None and self._left(self._began):
             self._delivery.withdraw(Occasion.FAILING)
-            self._failure = failure._replace(handed_over=False)
+            self._handed_over = False
 
-    def _left(self, failure: _Failure) -> float:
+    def _left(self, began: float) -> float:
         """Return the seconds until a failure has lasted; 0 once it has."""
-        return max(0.0, failure.began + self._after - self._clock.monotonic())
+        return max(0.0, began + self._after - self._clock.monotonic())
 
     def _tell(self, message: Message, after: float = 0.0) -> None:
         if message.occasion in self._on:

@@ -53,6 +53,14 @@ def test_a_failure_that_ended_before_is_not_told_nor_is_its_end() -> None:
     assert scene.occasions == []
 
 
+def test_each_failure_is_told_at_once_where_it_need_not_last() -> None:
+    scene = Scene(after=0)
+    for report in (failing(Reason.NOT_LISTENING), synced()) * 2:
+        scene.record(report)
+        scene.pass_time()
+    assert scene.occasions == ["failing", "recovered"] * 2
+
+
 def test_the_end_is_told_with_since_when_and_for_how_long() -> None:
     scene = Scene()
     scene.record(failing(Reason.NOT_LISTENING))
