@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from qsticky import notify_urls
+from qsticky.config import Notice
 from qsticky.record import bounds
-from qsticky.record.messages import Message, Occasion
+from qsticky.record.messages import Message
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
 
-_SEVERITIES = {
-    Occasion.FAILING: "failure",
-    Occasion.RECOVERED: "success",
-    Occasion.VPN_RESTARTED: "warning",
+_SEVERITIES: Mapping[str, str] = {
+    Notice.FAILING: "failure",
+    Notice.RECOVERED: "success",
+    Notice.VPN_RESTARTED: "warning",
 }
 
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from qsticky.clock import Clock
-from qsticky.record.messages import Message, Occasion
+from qsticky.config import Notice
+from qsticky.record.messages import Message
 
 PATIENCE = 30.0
 AT_A_TIME = 3  # over TLS each holds all of the CAs' certificates, which are 3.5 MiB
@@ -89,14 +90,14 @@ class _Courier:
         self.recipient = recipient
         self.attempt: Attempt | None = None
         self.failing = False
-        self._waiting: dict[Occasion, _Waiting] = {}  # the newest last
+        self._waiting: dict[str, _Waiting] = {}  # the newest last
         self._paid_until = float("-inf")
 
     def put(self, message: Message, due: float) -> None:
         """Take in a message that may go from `due` on, in place of an older one."""
         self.withdraw(message.occasion)
-        if message.occasion is Occasion.RECOVERED:
-            self.withdraw(Occasion.FAILING)
+        if message.occasion == Notice.RECOVERED:
+            self.withdraw(Notice.FAILING)
         self._waiting[message.occasion] = _Waiting(message, due)
 
     def reword(self, message: Message) -> None:
@@ -105,7 +106,7 @@ class _Courier:
         if waiting and not self.attempt:
             self._waiting[message.occasion] = waiting._replace(message=message)
 
-    def withdraw(self, occasion: Occasion) -> None:
+    def withdraw(self, occasion: str) -> None:
         """Forget a message that is no longer so."""
         self._waiting.pop(occasion, None)
 
@@ -118,9 +119,9 @@ class _Courier:
 
     def begin(self, now: float, ended: Callable[[], object]) -> None:
         """Send what is due, of several messages the one that waits for longest."""
-        failing = self._waiting.get(Occasion.FAILING)
+        failing = self._waiting.get(Notice.FAILING)
         if failing and failing.due <= now:
-            self.withdraw(Occasion.RECOVERED)
+            self.withdraw(Notice.RECOVERED)
         at = self.due_at()
         if at is None or at > now:
             return
@@ -189,7 +190,7 @@ class Delivery:
             for courier in self._couriers:
                 courier.reword(message)
 
-    def withdraw(self, occasion: Occasion) -> None:
+    def withdraw(self, occasion: str) -> None:
         """Forget what was still to be sent of an occasion."""
         with self._lock:
             for courier in self._couriers:

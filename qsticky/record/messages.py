@@ -2,28 +2,21 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import NamedTuple
 
 from qsticky.clock import in_words, rfc3339
+from qsticky.config import Notice
 from qsticky.errors import Reason
 from qsticky.sync.report import SyncReport
 
 
-class Occasion(StrEnum):
-    """What a notification is about: the values of NOTIFY_ON, and the test that people ask for."""
-
-    FAILING = "failing"
-    RECOVERED = "recovered"
-    PORT_CHANGED = "port_changed"
-    VPN_RESTARTED = "vpn_restarted"
-    TEST = "test"
-
-
 class Message(NamedTuple):
-    """A notification. `facts` are the fields of the document that a `json://` address gets."""
+    """A notification. `facts` are the fields of the document that a `json://` address gets.
 
-    occasion: Occasion
+    `occasion` is a `Notice`, or `test`.
+    """
+
+    occasion: str
     title: str
     body: str
     facts: Mapping[str, object]
@@ -50,7 +43,7 @@ def failing(report: SyncReport, began: float) -> Message:
     assert report.failure is not None
     reason, since = report.failure.reason, rfc3339(began)
     sentence = str(report.failure)
-    return _message(Occasion.FAILING, _TITLES[reason], sentence, report, reason=reason, since=since)
+    return _message(Notice.FAILING, _TITLES[reason], sentence, report, reason=reason, since=since)
 
 
 def recovered(report: SyncReport, began: float, lasted: float) -> Message:
@@ -60,7 +53,7 @@ def recovered(report: SyncReport, began: float, lasted: float) -> Message:
         f"{datetime.fromtimestamp(began, UTC):%Y-%m-%d %H:%M} UTC, for {in_words(lasted)}"
     )
     facts = {"since": rfc3339(began), "seconds": round(lasted, 1)}
-    return _message(Occasion.RECOVERED, "recovered", sentence, report, **facts)
+    return _message(Notice.RECOVERED, "recovered", sentence, report, **facts)
 
 
 def port_changed(report: SyncReport) -> Message:
@@ -68,23 +61,23 @@ def port_changed(report: SyncReport) -> Message:
     assert report.change is not None
     new, old = report.change.new, report.change.old
     sentence = f"Successfully updated port to {new}; it was {old}"
-    return _message(Occasion.PORT_CHANGED, f"port {new}", sentence, report, port=new, old_port=old)
+    return _message(Notice.PORT_CHANGED, f"port {new}", sentence, report, port=new, old_port=old)
 
 
 def vpn_restarted(report: SyncReport) -> Message:
     """Make the message that Gluetun was told to restart the VPN, which may have helped by now."""
     assert report.vpn_restart is not None
     sentence, reason, _ = report.vpn_restart
-    return _message(Occasion.VPN_RESTARTED, "VPN restarted", sentence, report, reason=reason)
+    return _message(Notice.VPN_RESTARTED, "VPN restarted", sentence, report, reason=reason)
 
 
 def test() -> Message:
     """Make the message of `qsticky notify`."""
-    return _message(Occasion.TEST, "test", "This is a test: what qSticky has to tell arrives here")
+    return _message("test", "test", "This is a test: what qSticky has to tell arrives here")
 
 
 def _message(
-    occasion: Occasion, title: str, body: str, report: SyncReport | None = None, **known: object
+    occasion: str, title: str, body: str, report: SyncReport | None = None, **known: object
 ) -> Message:
     """Make a message with all fields: None is what is not known or not so."""
     facts: dict[str, object] = {

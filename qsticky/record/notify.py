@@ -3,9 +3,10 @@
 from collections.abc import Collection
 
 from qsticky.clock import Clock, wall
+from qsticky.config import Notice
 from qsticky.record import messages
 from qsticky.record.delivery import Delivery
-from qsticky.record.messages import Message, Occasion
+from qsticky.record.messages import Message
 from qsticky.sync.report import Status, SyncReport
 
 
@@ -57,7 +58,7 @@ class Notifier:
         began, self._began = self._began, None
         if began is None:
             return
-        self._delivery.withdraw(Occasion.FAILING)
+        self._delivery.withdraw(Notice.FAILING)
         if self._handed_over and not self._left(began):
             lasted = self._clock.monotonic() - began
             self._tell(messages.recovered(report, wall(self._clock, began), lasted))
@@ -65,7 +66,7 @@ class Notifier:
     def _hold_back(self) -> None:
         """Tell of a failure that has not yet lasted only if it is one again after the waiting."""
         if self._began is not None and self._left(self._began):
-            self._delivery.withdraw(Occasion.FAILING)
+            self._delivery.withdraw(Notice.FAILING)
             self._handed_over = False
 
     def _left(self, began: float) -> float:

@@ -4,14 +4,15 @@ import threading
 
 import pytest
 
+from qsticky.config import Notice
 from qsticky.record.delivery import PATIENCE
-from qsticky.record.messages import Message, Occasion
+from qsticky.record.messages import Message
 from tests.unit.record.inbox import Inbox, Post
 
 MINUTE, HOUR = 60.0, 3600.0
 
 
-def message(body: str, occasion: Occasion = Occasion.FAILING) -> Message:
+def message(body: str, occasion: Notice = Notice.FAILING) -> Message:
     return Message(occasion, "qSticky: a title", body, {})
 
 
@@ -75,9 +76,9 @@ def test_what_is_held_back_is_replaced_by_what_is_newer_of_its_subject(
         post.delivery.put(message(str(number)))
         post.pass_time()
     post.delivery.put(message("failing"))
-    post.delivery.put(message("port 1", Occasion.PORT_CHANGED))
-    post.delivery.put(message("recovered", Occasion.RECOVERED))
-    post.delivery.put(message("port 2", Occasion.PORT_CHANGED))
+    post.delivery.put(message("port 1", Notice.PORT_CHANGED))
+    post.delivery.put(message("recovered", Notice.RECOVERED))
+    post.delivery.put(message("port 2", Notice.PORT_CHANGED))
     post.pass_time(HOUR)
     assert inbox.bodies[5:] == ["recovered", "port 2"]
 
@@ -104,7 +105,7 @@ def test_a_newer_state_is_tried_at_once(post: Post, inbox: Inbox) -> None:
     post.delivery.put(message("it fails"))
     post.pass_time(2 * HOUR)
     inbox.takes = True
-    post.delivery.put(message("it recovered", Occasion.RECOVERED))
+    post.delivery.put(message("it recovered", Notice.RECOVERED))
     post.pass_time()
     assert inbox.bodies == ["it recovered"]
     post.pass_time(2 * HOUR)
@@ -113,7 +114,7 @@ def test_a_newer_state_is_tried_at_once(post: Post, inbox: Inbox) -> None:
 
 def test_what_is_withdrawn_is_not_sent(post: Post, inbox: Inbox) -> None:
     post.delivery.put(message("it fails"), after=10)
-    post.delivery.withdraw(Occasion.FAILING)
+    post.delivery.withdraw(Notice.FAILING)
     post.pass_time(HOUR)
     assert inbox.tried == []
 
@@ -134,9 +135,9 @@ def test_what_is_newer_than_what_is_on_its_way_is_sent_after_it(
 ) -> None:
     inbox.open.clear()
     inbox.takes = takes
-    post.delivery.put(message("port 1", Occasion.PORT_CHANGED))
+    post.delivery.put(message("port 1", Notice.PORT_CHANGED))
     post.pass_time()
-    post.delivery.put(message("port 2", Occasion.PORT_CHANGED))
+    post.delivery.put(message("port 2", Notice.PORT_CHANGED))
     inbox.open.set()
     post.pass_time()
     assert [each.body for each in inbox.tried] == ["port 1", "port 2"]
@@ -160,7 +161,7 @@ def test_one_that_hangs_is_given_up_and_nothing_more_is_sent_to_it_meanwhile(
     post.pass_time(1)
     assert post.counted == [False]
     assert "not answered within 30 s" in post.told[0]
-    post.delivery.put(message("it recovered", Occasion.RECOVERED))
+    post.delivery.put(message("it recovered", Notice.RECOVERED))
     post.pass_time(HOUR)
     assert len(inbox.tried) == 1
     inbox.open.set()

@@ -6,7 +6,6 @@ import pytest
 
 from qsticky.errors import Reason
 from qsticky.record import messages
-from qsticky.record.messages import Occasion
 from qsticky.record.notify import Notifier
 from qsticky.sync.report import PortChange, RestartNews
 from tests.reports import failing, synced, waiting
@@ -272,7 +271,3 @@ def test_a_restart_is_told_as_it_is_logged_also_where_it_has_helped() -> None:
     message = messages.vpn_restarted(synced(vpn_restart=NEWS))
     assert message.body == "Restarting the VPN: why"
     assert (message.facts["reason"], message.facts["status"]) == ("port_closed", "synced")
-
-
-def test_occasions_are_those_of_notify_on_and_the_test() -> None:
-    assert {*Occasion} == {"failing", "recovered", "port_changed", "vpn_restarted", "test"}
