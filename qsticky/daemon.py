@@ -23,7 +23,7 @@ from qsticky.record.events import Event, RecentEvents
 from qsticky.record.health import Health
 from qsticky.record.journal import Journal
 from qsticky.record.metrics import Metrics
-from qsticky.record.start import start_fields, start_line
+from qsticky.record.start import start_line
 from qsticky.services.factory import make_gluetun, make_qbittorrent, make_vpn_control
 from qsticky.services.http import Exchange
 from qsticky.services.login_limit import LoginLimit
@@ -158,8 +158,8 @@ class Daemon:
     def _announce(self) -> None:
         """Tell what starts, and what of its configuration is worth a sentence."""
         config, journal = self._config, self._journal
-        start = start_fields(config)
-        journal.info(start_line(config, start), Event.STARTUP, **start)
+        started, fields = start_line(config)
+        journal.info(started, Event.STARTUP, **fields)
         for warning in [*hints.misnamed(config), *hints.advice(config)]:
             journal.warning(warning)
         if not_read := hints.not_read(config):

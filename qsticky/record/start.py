@@ -1,7 +1,5 @@
 """The start line: what qSticky was told to do, for machines and for people."""
 
-from collections.abc import Mapping
-
 from qsticky import __version__
 from qsticky.config import AuthType, Config
 
@@ -13,31 +11,24 @@ _CREDENTIALS = {
 }
 
 
-def start_fields(config: Config) -> dict[str, object]:
-    """Return what the start line tells, for machines; with a fixed port nothing of Gluetun."""
+def start_line(config: Config) -> tuple[str, dict[str, object]]:
+    """Tell it as one sentence and as fields; with a fixed port nothing of Gluetun."""
+    own = "apikey" if config.qbittorrent_api_key else "password"
     no_key = config.gluetun_auth_type is AuthType.APIKEY and not config.gluetun_apikey
-    source: dict[str, object] = {
-        "gluetun_url": config.gluetun_url,
-        "gluetun_auth": AuthType.NONE if no_key else config.gluetun_auth_type,
-    }
+    auth = AuthType.NONE if no_key else config.gluetun_auth_type
+    source: dict[str, object] = {"gluetun_url": config.gluetun_url, "gluetun_auth": auth}
+    told = f"Gluetun at {config.gluetun_url} {_CREDENTIALS[auth]}"
     if config.forwarded_port:
         source = {"forwarded_port": config.forwarded_port}
-    return {
+        told = f"the fixed port {config.forwarded_port}"
+    fields = {
         "version": __version__,
         **source,
         "qbittorrent_url": config.qbittorrent_url,
-        "qbittorrent_auth": "apikey" if config.qbittorrent_api_key else "password",
+        "qbittorrent_auth": own,
         "check_interval": config.check_interval,
     }
-
-
-def start_line(config: Config, fields: Mapping[str, object]) -> str:
-    """Write the same as one sentence."""
-    source = f"the fixed port {config.forwarded_port}"
-    if config.forwarded_port is None:
-        source = f"Gluetun at {config.gluetun_url} {_CREDENTIALS[str(fields['gluetun_auth'])]}"
     return (
-        f"qSticky {__version__}: {source}, qBittorrent at {config.qbittorrent_url} "
-        f"{_CREDENTIALS[str(fields['qbittorrent_auth'])]}, checked every "
-        f"{config.check_interval:g} s"
-    )
+        f"qSticky {__version__}: {told}, qBittorrent at {config.qbittorrent_url} "
+        f"{_CREDENTIALS[own]}, checked every {config.check_interval:g} s"
+    ), fields
