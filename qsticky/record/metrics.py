@@ -19,8 +19,6 @@ from qsticky.sync.report import RebindCause, Status, SyncReport, Trigger
 
 SERVICES = ("gluetun", "qbittorrent")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-PORT_CHECK_RESULTS = ("open", "closed", "error")
-NOTIFICATION_RESULTS = ("sent", "failed")
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SYNC_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _TEXTS = {
@@ -143,12 +141,14 @@ class Metrics(Collector):
             "vpn_restarts_total", "Times that Gluetun was told to restart the VPN."
         )
         self._port_checks = counter(
-            "port_checks_total", "Port checks from outside, by result.", result=PORT_CHECK_RESULTS
+            "port_checks_total",
+            "Port checks from outside, by result.",
+            result=("open", "closed", "error"),
         )
         self._notifications = counter(
             "notifications_total",
             "Notifications, by result, for each address.",
-            result=NOTIFICATION_RESULTS,
+            result=("sent", "failed"),
         )
         self._log_messages = counter(
             "log_messages_total", "Log lines written, by level.", level=LOG_LEVELS
