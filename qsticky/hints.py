@@ -10,12 +10,11 @@ from qsticky.config import NAMES, VARIABLES, AuthType, Config, is_loopback
 from qsticky.other_tools import HERE
 from qsticky.secret import Secret
 
-_OURS = ("QBITTORRENT_", "GLUETUN_", "METRICS_", "NOTIFY_", "PORT_CHECK_")
-_THEIRS = ("GSP_", "GTN_", "QBT_", "QBIT_", "QSTICKY_")  # names as INTERVAL can be anybody's
+OURS = ("QBITTORRENT_", "GLUETUN_", "METRICS_", "NOTIFY_", "PORT_CHECK_")
 _OTHERS = re.compile(
     r"NOTIFY_SOCKET|.*_SERVICE_(HOST|PORT.*)|.*_PORT_[0-9]+_(TCP|UDP).*", re.DOTALL
 )
-_CLOSE, _SHORTENED = 0.8, 0.6
+_CLOSE, _VERY_CLOSE = 0.65, 0.88
 _ODD = {
     r"""^(?:(["'`]).*\1|\u201c.*\u201d|\u2018.*\u2019)$""": "is in quotes, which are part of it; "
     "take them away unless they are meant",
@@ -44,9 +43,7 @@ def advice(config: Config) -> list[str]:
 
 def not_read(config: Config) -> str | None:
     """Name, in one sentence, the variables that begin as ours do and resemble none of them."""
-    ours = (
-        name for name in config.unread if name.startswith(_OURS) and not _OTHERS.fullmatch(name)
-    )
+    ours = (name for name in config.unread if name.startswith(OURS) and not _OTHERS.fullmatch(name))
     names = ", ".join(name for name in ours if not _misnamed(name))
     return f"Not read, as qSticky has no variables of these names: {names}" if names else None
 
@@ -64,8 +61,6 @@ def _misnamed(name: str) -> str | None:
 
 
 def _of_another_tool(name: str) -> str | None:
-    if not name.startswith((*_OURS, *_THEIRS)):
-        return None
     without = name.removeprefix("QSTICKY_")
     if without != name and without in NAMES:
         return without
@@ -74,27 +69,16 @@ def _of_another_tool(name: str) -> str | None:
 
 
 def _near_miss(name: str) -> str | None:
-    """Find the variable whose beginning and whose rest are nearly those of `name`.
+    """Find the variable that is nearly `name`.
 
-    The rest counts by itself: QBITTORRENT_URL has most letters of QBITTORRENT_USER.
+    What comes after a beginning of ours counts by itself: QBITTORRENT_URL has most letters of
+    QBITTORRENT_USER.
     """
-    alike: list[str] = difflib.get_close_matches(name, NAMES, n=5, cutoff=_CLOSE)
-    for known in alike:
-        prefix = next((each for each in _OURS if known.startswith(each)), "")
-        words = name.split("_", prefix.count("_"))
-        begin, rest = "_".join([*words[:-1], ""]) if prefix else "", words[-1]
-        if _alike(begin, prefix) >= _CLOSE and _is_nearly(rest, known.removeprefix(prefix)):
-            return known
-    return None
-
-
-def _is_nearly(text: str, other: str) -> bool:
-    shortened = text.startswith(other) or other.startswith(text)  # USER and USERNAME
-    return _alike(text, other) >= (_SHORTENED if shortened else _CLOSE)
-
-
-def _alike(text: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, text, other).ratio()
+    begin = next((each for each in OURS if name.startswith(each)), "")
+    known = {each.removeprefix(begin): each for each in NAMES if each.startswith(begin)}
+    close = _CLOSE if begin else _VERY_CLOSE
+    alike = difflib.get_close_matches(name.removeprefix(begin), known, n=1, cutoff=close)
+    return known[alike[0]] if alike else None
 
 
 def _odd_secrets(config: Config) -> Iterator[str]:

@@ -3,53 +3,49 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from qsticky.config import NAMES
-from qsticky.other_tools import HERE, TOOLS, Tool
+from qsticky.hints import OURS
+from qsticky.other_tools import HERE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "upgrading.md").read_text()
-VARIABLE = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b|\bINTERVAL\b")
-
-
-def rows(tool: Tool) -> dict[str, str]:
-    """Return the right cell of each row of a tool's table by its left one."""
-    section = PAGE.partition(f"\n## {tool.heading}\n")[2].partition("\n## ")[0]
-    table = re.search(
-        r"^\| theirs \| qSticky's \|\n\| --- \| --- \|\n((?:\|.*\n)+)", section, re.MULTILINE
-    )
-    assert table, tool.heading
-    return dict(row.strip("| ").split(" | ") for row in table[1].splitlines())
+ROWS = [
+    (set(re.findall(r"`(\w+)`", theirs)), ours)
+    for theirs, ours in re.findall(r"^\| (`[A-Z].*?) \| (.*) \|$", PAGE, re.MULTILINE)
+]
+VARIABLE = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b")
+BEGINNINGS = (*OURS, "GSP_", "GTN_", "QBT_", "QBIT_", "QSTICKY_")
 
 
 def in_code_style(text: str) -> str:
     """Write the variables in a text as the page does."""
-    return re.sub(r"\b[A-Z]+(?:_[A-Z]+)+(?:=\w+)?", r"`\g<0>`", text)
+    return re.sub(rf"{VARIABLE.pattern}(?:=\w+)?", r"`\g<0>`", text)
 
 
-@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.heading)
-def test_the_page_says_of_each_variable_what_the_start_says(tool: Tool) -> None:
-    found = rows(tool)
-    for theirs, here in tool.here.items():
-        told, _, _remark = found.pop(f"`{theirs}`").partition("; ")
-        assert told == in_code_style(here)
-    unneeded = {
-        name
-        for theirs in found
-        if found[theirs].startswith("not needed")
-        for name in VARIABLE.findall(theirs)
-    }
-    assert unneeded == set(tool.unneeded)
-    same = {name for theirs in found for name in VARIABLE.findall(theirs)} - unneeded
-    assert {name.removeprefix("QSTICKY_") for name in same} <= NAMES
+def of_a_file(name: str) -> str | None:
+    here = HERE.get(name.removesuffix("_FILE"))
+    return here and f"{here}_FILE"
 
 
-def test_every_tool_of_the_page_is_in_the_table() -> None:
-    headings = re.findall(r"^## (.+)$", PAGE.partition("## What they do")[0], re.MULTILINE)
-    assert headings == [tool.heading for tool in TOOLS]
+def test_the_page_says_of_each_variable_what_the_start_says() -> None:
+    found = set()
+    for names, ours in ROWS:
+        told, _, _remark = ours.partition("; ")
+        for name in names:
+            here = HERE.get(name) or of_a_file(name)
+            assert not here or told == in_code_style(here), name
+            found.add(name)
+    assert found >= set(HERE)
+
+
+def test_a_variable_that_the_page_has_alone_is_not_needed_or_anybody_s_or_ours() -> None:
+    for names, ours in ROWS:
+        for name in names - set(HERE) - NAMES:
+            known = of_a_file(name) or name.removeprefix("QSTICKY_") in NAMES
+            assert known or ours.startswith("not needed") or not name.startswith(BEGINNINGS), name
 
 
 def test_each_variable_to_set_exists() -> None:
-    for theirs, here in HERE.items():
-        assert theirs not in NAMES
-        assert set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", here)) <= NAMES
+    for ours in (*HERE.values(), *(ours for _, ours in ROWS)):
+        told = "" if ours.startswith("not needed") else ours.partition("; ")[0]
+        assert set(VARIABLE.findall(told)) <= NAMES
+    assert not set(HERE) & NAMES
