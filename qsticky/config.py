@@ -2,16 +2,15 @@
 
 import ipaddress
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qsticky import parsers
 from qsticky.errors import ConfigurationError
 from qsticky.healthcheck import DEFAULT_HEALTH_FILE
-from qsticky.secret import Kind, Secret
-from qsticky.variable import Setting, optional, read, secret, with_default
+from qsticky.secret import Secret
+from qsticky.variable import Setting, Variable, optional, read, secret, with_default
 
 SECRETS_FOLDER = Path("/run/secrets")
 
@@ -40,8 +39,7 @@ class Notice(StrEnum):
     VPN_RESTARTED = "vpn_restarted"
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """Everything that people can set, a row for each variable. Durations are in seconds."""
 
     qbittorrent_host: str = with_default(parsers.host, "localhost", "WebUI host")
@@ -97,7 +95,7 @@ class Config:
         "",
         "a service on the internet that dials back, with {port} in its address; nobody is asked "
         "unless it is set",
-        Kind(check=parsers.port_check_url),
+        parsers.port_check_url,
     )
     port_check_interval: float = with_default(
         parsers.seconds(1), "3600", "seconds between two such checks"
@@ -105,7 +103,7 @@ class Config:
     notify_urls: Secret = secret(
         "",
         "Apprise addresses to tell of failures, separated by blanks, commas or line breaks",
-        Kind(longest=16384, lines=True, check=parsers.notify_urls),
+        parsers.notify_urls,
     )
     notify_after: float = with_default(
         parsers.seconds(0), "120", "seconds that a failure must last before it is told"
@@ -175,14 +173,10 @@ class Config:
         return self.metrics_username.configured or self.metrics_password.configured
 
 
-VARIABLES = tuple(
-    replace(each.metadata["row"], name=each.name.upper())
-    for each in fields(Config)
-    if "row" in each.metadata
-)
-NAMES = frozenset(variable.name for variable in VARIABLES) | {
-    f"{variable.name}_FILE" for variable in VARIABLES if variable.secret
+VARIABLES: Mapping[str, Variable] = {
+    field.upper(): row for field, row in Config._field_defaults.items() if isinstance(row, Variable)
 }
+NAMES = VARIABLES.keys() | {f"{name}_FILE" for name, row in VARIABLES.items() if row.secret}
 """What is read from the environment, with the forms of secrets that name a file."""
 
 
@@ -212,9 +206,9 @@ def load(environ: Mapping[str, str], secrets_folder: Path = SECRETS_FOLDER) -> C
     values: dict[str, Any] = {}
     settings: list[Setting] = []
     mistakes: list[str] = []
-    for variable in VARIABLES:
+    for name, variable in VARIABLES.items():
         try:
-            values[variable.name], setting = read(variable, environ, secrets_folder)
+            values[name], setting = read(name, variable, environ, secrets_folder)
         except ConfigurationError as error:
             mistakes += error.mistakes
         else:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from qsticky import config as table
 from qsticky.config import NAMES, VARIABLES, AuthType, Config, is_loopback
 from qsticky.other_tools import HERE
-from qsticky.secret import Secret
+from qsticky.secret import Secret, without_controls
 
 OURS = ("QBITTORRENT_", "GLUETUN_", "METRICS_", "NOTIFY_", "PORT_CHECK_")
 _OTHERS = re.compile(
@@ -82,17 +82,17 @@ def _near_miss(name: str) -> str | None:
 
 
 def _odd_secrets(config: Config) -> Iterator[str]:
-    for variable in VARIABLES:
-        secret = getattr(config, variable.name.lower())
+    for name, variable in VARIABLES.items():
+        secret = getattr(config, name.lower())
         if not isinstance(secret, Secret) or not secret.configured:
             continue
         if secret.empty:
             effect = "which counts as unset"
-            if variable.name in ("METRICS_USERNAME", "METRICS_PASSWORD"):
+            if name in ("METRICS_USERNAME", "METRICS_PASSWORD"):
                 effect = "so nobody can log in to the HTTP server"
-            yield f"{variable.name}: {secret.path} is empty, {effect}; write the secret to it"
-        elif not variable.kind.lines:
-            yield from _odd(variable.name, secret.reveal())
+            yield f"{name}: {secret.path} is empty, {effect}; write the secret to it"
+        elif variable.parse is without_controls:
+            yield from _odd(name, secret.reveal())
 
 
 def _odd(name: str, text: str) -> Iterator[str]:

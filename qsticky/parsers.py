@@ -139,19 +139,6 @@ def whole_path(text: str) -> Path:
     return file_path(text)
 
 
-def readable(text: str) -> Path:
-    """Read the path of a regular file that can be read."""
-    path = Path(text)
-    try:
-        with open_at_once(path):
-            regular = os.path.isfile(path)
-    except OSError as error:
-        raise unreadable(error) from None
-    if not regular:  # a FIFO would hold the reader
-        raise Mistake("is not a regular file: give the path of one")
-    return path
-
-
 def unreadable(error: OSError) -> Mistake:
     """Say that a file can't be read, and what to do."""
     if isinstance(error, IsADirectoryError):
@@ -182,10 +169,15 @@ def pem(text: str) -> Path:
 
     The password, that is, for which there is nobody.
     """
-    path = readable(text)
-    with open_at_once(path) as file:
-        encrypted = _ENCRYPTED.search(file.read(_LARGEST_PEM) or b"")
-    if encrypted:
+    path = Path(text)
+    try:
+        with open_at_once(path) as file:
+            content = file.read(_LARGEST_PEM) or b""
+    except OSError as error:
+        raise unreadable(error) from None
+    if not os.path.isfile(path):  # a FIFO would hold the reader
+        raise Mistake("is not a regular file: give the path of one")
+    if _ENCRYPTED.search(content):
         raise Mistake(
             "is encrypted, and nobody is there to type its password: give it unencrypted, as "
             "openssl pkey writes it"
@@ -193,8 +185,8 @@ def pem(text: str) -> Path:
     return path
 
 
-def port_check_url(text: str) -> None:
-    """Raise a `Mistake` unless the text is an address for a port to be put in."""
+def port_check_url(text: str) -> str:
+    """Take an address for a port to be put in."""
     try:
         parts = urlsplit(text)
         named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -206,13 +198,15 @@ def port_check_url(text: str) -> None:
             "is not an http or https address with {port} in it, as in "
             "https://portcheck.transmissionbt.com/{port}"
         )
+    return text
 
 
-def notify_urls(text: str) -> None:
-    """Raise a `Mistake` for the first address that Apprise can't use, or where it is missing."""
+def notify_urls(text: str) -> str:
+    """Take the addresses that Apprise can use; it may be missing."""
     from qsticky.notify_urls import services  # for those who set any
 
     services(text)
+    return text
 
 
 # Labels of up to 63 characters, 253 in all: what the resolver refuses is not a name to look up.

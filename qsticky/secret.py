@@ -8,59 +8,48 @@ from pathlib import Path
 from qsticky.errors import Mistake
 from qsticky.files import open_at_once, settled
 
+_LONGEST = 16384  # bytes
 _JUST_THE_SECRET = "put just the secret into it, as one line of text"
 
 
-def _anything(_: str) -> None:
-    """Accept any text."""
+def decoded(content: bytes) -> str:
+    """Return what the bytes of a secret say; raises a `Mistake`.
 
-
-@dataclass(frozen=True)
-class Kind:
-    """What a secret may be: how many bytes, whether on several lines, and what `check` lets pass.
-
-    `check` raises a `Mistake`, with nothing of the secret in it.
+    A trailing newline and a byte order mark are no part of it.
     """
-
-    longest: int = 4096
-    lines: bool = False
-    check: Callable[[str], None] = _anything
-
-    def text(self, content: bytes) -> str:
-        """Return what these bytes say, if it can be sent; else raise a `Mistake`.
-
-        A trailing newline and a byte order mark are no part of it. A control character in a header
-        never can be sent.
-        """
-        content = content.removesuffix(b"\n").removesuffix(b"\r")
-        if len(content) > self.longest:
-            raise Mistake(f"is longer than {self.longest} bytes: {_JUST_THE_SECRET}")
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise Mistake(f"is not UTF-8 text: {_JUST_THE_SECRET}") from None
-        permitted = "\r\n\t" if self.lines else ""
-        if any((ord(c) < 32 or ord(c) == 127) and c not in permitted for c in text):
-            raise Mistake(f"contains a line break or another control character: {_JUST_THE_SECRET}")
-        return text
-
-    def read(self, path: Path) -> str:
-        """Return what a file says; raises OSError or a `Mistake`."""
-        with open_at_once(path) as file:
-            return self.text(file.read(self.longest + len("\r\n?")) or b"")
+    content = content.removesuffix(b"\n").removesuffix(b"\r")
+    if len(content) > _LONGEST:
+        raise Mistake(f"is longer than {_LONGEST} bytes: {_JUST_THE_SECRET}")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Mistake(f"is not UTF-8 text: {_JUST_THE_SECRET}") from None
 
 
-ONE_LINE = Kind()
+def read(path: Path) -> str:
+    """Return what a file with a secret says; raises OSError or a `Mistake`."""
+    with open_at_once(path) as file:
+        return decoded(file.read(_LONGEST + len("\r\n?")) or b"")
+
+
+def without_controls(text: str) -> str:
+    """Take a text without control characters, which in a header never can be sent."""
+    if any(ord(c) < 32 or ord(c) == 127 for c in text):
+        raise Mistake(f"contains a line break or another control character: {_JUST_THE_SECRET}")
+    return text
 
 
 @dataclass
 class Secret:
-    """A value that shows in no `repr`; when it came from a file, that is its `path`."""
+    """A value that shows in no `repr`; when it came from a file, that is its `path`.
 
-    _given: str = field(default="", repr=False)
-    path: Path | None = None
-    default: str = field(default="", repr=False)
-    kind: Kind = field(default=ONE_LINE, repr=False)
+    `parse` raises a `Mistake` for a text that it can't be, with nothing of that in it.
+    """
+
+    _given: str = field(repr=False)
+    path: Path | None
+    default: str = field(repr=False)
+    parse: Callable[[str], str] = field(repr=False)
 
     def reveal(self) -> str:
         """Return the value now: its file's, or the last known where that can't be used.
@@ -73,9 +62,9 @@ class Secret:
         return self._given or self.default
 
     def _in_file(self, path: Path) -> str:
-        text = settled(lambda: self.kind.read(path), self._given)
+        text = settled(lambda: read(path), self._given)
         if text and text != self._given:
-            self.kind.check(text)
+            self.parse(text)
         return text or self._given
 
     @property

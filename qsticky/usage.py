@@ -26,10 +26,10 @@ def _rows(rows: dict[str, str]) -> str:
 def _variables(*names: str, **defaults: str) -> str:
     """Describe some of the variables in the table's order, or all; `defaults` are other ones."""
     rows = {}
-    for variable in VARIABLES:
-        if not names or variable.name in names:
-            default = defaults.get(variable.name, variable.default)
-            rows[variable.name] = variable.meaning + (f" ({default})" if default else "")
+    for name, variable in VARIABLES.items():
+        if not names or name in names:
+            default = defaults.get(name, variable.default)
+            rows[name] = variable.meaning + (f" ({default})" if default else "")
     return _rows(rows)
 
 

@@ -3,13 +3,13 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from qsticky import parsers
+from qsticky import secret as secrets
 from qsticky.errors import ConfigurationError, Mistake
-from qsticky.secret import ONE_LINE, Kind, Secret
+from qsticky.secret import Secret, without_controls
 
 _T = TypeVar("_T")
 
@@ -17,20 +17,16 @@ _BYTE_ORDER_MARK = "\ufeff"
 _LONGEST_SHOWN = 300
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(NamedTuple):
     """One row of the table; `default` is as people would write it, and empty for none."""
 
-    name: str
+    parse: Callable[[str], Any]
     default: str
     meaning: str
-    parse: Callable[[str], Any] = str
     secret: bool = False
-    kind: Kind = ONE_LINE
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """A variable that is set: its text, which is None for a secret's, and where it came from."""
 
     name: str
@@ -39,63 +35,59 @@ class Setting:
 
 
 def with_default(parse: Callable[[str], _T], default: str, meaning: str) -> _T:
-    """Make the row of a variable that has a default, as a field of `Config`."""
-    row: _T = field(metadata={"row": Variable("", default, meaning, parse)})
-    return row
+    """Make the row of a variable that has a default, in the place of a field's default."""
+    return cast(_T, Variable(parse, default, meaning))
 
 
 def optional(parse: Callable[[str], _T], meaning: str) -> _T | None:
     """Make the row of a variable that is None unless it is set."""
-    row: _T | None = field(metadata={"row": Variable("", "", meaning, parse)})
-    return row
+    return cast(_T, Variable(parse, "", meaning))
 
 
-def secret(default: str, meaning: str, kind: Kind = ONE_LINE) -> Secret:
+def secret(default: str, meaning: str, parse: Callable[[str], str] = without_controls) -> Secret:
     """Make the row of a secret."""
-    row: Secret = field(metadata={"row": Variable("", default, meaning, secret=True, kind=kind)})
-    return row
+    return cast(Secret, Variable(parse, default, meaning, secret=True))
 
 
 def read(
-    variable: Variable, environ: Mapping[str, str], secrets_folder: Path
+    name: str, variable: Variable, environ: Mapping[str, str], secrets_folder: Path
 ) -> tuple[object, Setting | None]:
     """Return a variable's value, and what of it is set, if anything.
 
     Raises `ConfigurationError` with one mistake. An empty value means unset.
     """
     if variable.secret:
-        return _read_secret(variable, environ, secrets_folder)
-    name, default = variable.name, variable.default
+        return _read_secret(name, variable, environ, secrets_folder)
     given = environ.get(name, "").removeprefix(_BYTE_ORDER_MARK).strip()
+    text = given or variable.default
     try:
-        value = variable.parse(given or default) if given or default else None
+        value = variable.parse(text) if text else None
     except Mistake as mistake:
         raise _told(name, given, mistake) from None
     return value, Setting(name, given, "environment") if given else None
 
 
 def _read_secret(
-    variable: Variable, environ: Mapping[str, str], folder: Path
-) -> tuple[object, Setting | None]:
-    name, file_name, kind = variable.name, f"{variable.name}_FILE", variable.kind
-    given, file = environ.get(name, ""), environ.get(file_name, "")
+    name: str, variable: Variable, environ: Mapping[str, str], folder: Path
+) -> tuple[Secret, Setting | None]:
+    given, file = environ.get(name, ""), environ.get(f"{name}_FILE", "")
     if given and file:
-        raise ConfigurationError([f"{name} and {file_name} are both set: unset one of them"])
+        raise ConfigurationError([f"{name} and {name}_FILE are both set: unset one of them"])
     path = None if given else Path(file or folder / name.lower())
     if path and not file and not os.path.exists(path):  # nor in a folder closed to this user
-        return Secret("", None, variable.default, kind), None
+        path = None
     try:
-        text = kind.read(path) if path else kind.text(os.fsencode(given))
+        text = secrets.read(path) if path else secrets.decoded(os.fsencode(given))
         if text:
-            kind.check(text)
+            variable.parse(text)
     except (OSError, Mistake) as error:
         mistake = error if isinstance(error, Mistake) else parsers.unreadable(error)
         raise _told(
-            file_name if file else name, file or str(path or given), mistake, secret=path is None
+            f"{name}_FILE" if file else name, str(path or given), mistake, secret=path is None
         ) from None
-    source = f"file {path}" if path else "environment"
-    setting = Setting(name, None, source) if path or text else None
-    return Secret(text, path, variable.default, kind), setting
+    setting = Setting(name, None, f"file {path}" if path else "environment")
+    value = Secret(text, path, variable.default, variable.parse)
+    return value, setting if value.configured else None
 
 
 def _told(name: str, value: str, mistake: Mistake, *, secret: bool = False) -> ConfigurationError:

@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
 
 from qsticky.check import remedies
 from qsticky.check.facts import Facts
@@ -57,7 +56,7 @@ def remedies_for_no_answer(error: ServiceError, facts: Facts) -> Sequence[Remedy
     if is_qbittorrent(other):
         return (remedies.for_qsticky(facts, *settings, why=_TRIED),)
     secured = config if config.qbittorrent_https else other
-    if is_qbittorrent(replace(secured, qbittorrent_verify_ssl=False)):
+    if is_qbittorrent(secured._replace(qbittorrent_verify_ssl=False)):
         others = [] if config.qbittorrent_https else settings
         by_ca = "QBITTORRENT_CA_FILE" in _refusal(secured)
         return remedies.certificate(facts, *others, by_ca=by_ca)
@@ -78,8 +77,7 @@ def _refusal(config: Config) -> str:
 def _other_protocol(config: Config, answer: Response | None) -> Config:
     """Speak HTTPS in place of HTTP, at the port to which a redirect leads, or the other way."""
     port = answer and port_of_https(config.qbittorrent_url, answer)
-    return replace(
-        config,
+    return config._replace(
         qbittorrent_https=not config.qbittorrent_https,
         qbittorrent_port=port or config.qbittorrent_port,
     )
@@ -100,7 +98,7 @@ def remedies_for_the_host_header(facts: Facts) -> Sequence[Remedy]:
     if not _refuses(config, bracketed(config.qbittorrent_host)):
         return remedies.either(port, *others)
     names = [remedies.server_domain(config)]
-    by_address = replace(config, qbittorrent_host="127.0.0.1")
+    by_address = config._replace(qbittorrent_host="127.0.0.1")
     if is_loopback(config.qbittorrent_host) and not _refuses(by_address):
         names.insert(0, remedies.for_qsticky(facts, "QBITTORRENT_HOST=127.0.0.1", why=_TRIED))
     if not _port_is_refused(config):

@@ -26,18 +26,17 @@ def test_it_is_a_template_and_runs_this_version_in_gluetuns_network() -> None:
 def test_its_settings_are_variables_with_their_defaults_and_secrets_are_masked(
     tmp_path: Path,
 ) -> None:
-    known = {variable.name: variable for variable in VARIABLES}
     given = {}
     for setting in TEMPLATE.iter("Config"):
         assert set(setting.attrib) == {*ATTRIBUTES, "Type"}
-        variable = known[setting.attrib["Target"]]
-        is_password = variable.secret and not variable.name.endswith("_USER")
-        assert setting.attrib["Mask"] == str(is_password).lower(), variable.name
+        name = setting.attrib["Target"]
+        is_password = VARIABLES[name].secret and not name.endswith("_USER")
+        assert setting.attrib["Mask"] == str(is_password).lower(), name
         assert (setting.text or "") == setting.attrib["Default"]
-        given[variable.name] = setting.text or ""
+        given[name] = setting.text or ""
     assert load(given, tmp_path).unread == ()
 
 
 def test_its_page_is_at_the_port_that_qsticky_serves() -> None:
-    [port] = [variable.default for variable in VARIABLES if variable.name == "METRICS_PORT"]
+    port = VARIABLES["METRICS_PORT"].default
     assert TEMPLATE.findtext("WebUI") == f"http://[IP]:{port}/"

@@ -59,7 +59,7 @@ def test_the_example_is_a_configuration_and_the_same_key_stands_in_each_place(
 
 
 def test_the_settings_are_variables_with_their_defaults() -> None:
-    known = {variable.name: variable.default for variable in VARIABLES}
+    known = {name: variable.default for name, variable in VARIABLES.items()}
     table = README.partition("\n## Settings\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\|(.*?`.*?)\|(.*?)\|", table, re.MULTILINE)
     assert len(rows) > 5

@@ -44,10 +44,10 @@ def row(name: str) -> str:
 
 def test_the_variables_are_those_of_the_code() -> None:
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
-    for variable in VARIABLES:
-        name = f"`{variable.name}`" + (" *" if variable.secret else "")
+    for name, variable in VARIABLES.items():
+        marked = f"`{name}`" + (" *" if variable.secret else "")
         default = f" `{variable.default}` " if variable.default else " "
-        rows.append(f"| {name} |{default}| {variable.meaning} |")
+        rows.append(f"| {marked} |{default}| {variable.meaning} |")
     table = "\n".join(rows) + "\n"
     before, _, rest = PAGE.read_text().partition(VARIABLES_BEGIN)
     written, _, after = rest.partition(VARIABLES_END)

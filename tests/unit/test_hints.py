@@ -158,6 +158,10 @@ def test_other_secrets_are_not_odd(load: Load, secret: str) -> None:
     assert hints.advice(load(QBITTORRENT_PASS=secret, **KEY)) == []
 
 
+def test_addresses_to_notify_may_stand_on_several_lines(load: Load) -> None:
+    assert hints.advice(load(NOTIFY_URLS="json://127.0.0.1\njson://127.0.0.2\n", **KEY)) == []
+
+
 def test_an_empty_gluetun_key_is_told(load: Load) -> None:
     [told] = hints.advice(load())
     assert told.startswith("GLUETUN_APIKEY is empty, so no key is sent to Gluetun")
