@@ -1,6 +1,5 @@
 """Tries what else would reach a WebUI that can't be spoken to: a remedy that was tried works."""
 
-import socket
 from collections.abc import Sequence
 
 from qsticky.check import remedies
@@ -84,40 +83,24 @@ def _other_protocol(config: Config, answer: Response | None) -> Config:
 
 
 def remedies_for_the_host_header(facts: Facts) -> Sequence[Remedy]:
-    """Find out whether the name or the port in the Host header is refused, or both.
+    """Find out whether it is the name or the port in the Host header that is refused.
 
     qBittorrent takes a Host without a port on any port, and the address that it is spoken to at by
     any name's list.
     """
     config = facts.config
-    others = [remedies.VALIDATE_NO_HOST]
+    ways = [remedies.VALIDATE_NO_HOST]
     headers = ask(config).headers
     if "Server" in headers or "Via" in headers:
-        others.insert(0, remedies.HOST_OF_A_PROXY)
-    port = remedies.port_mapping(facts)
+        ways.insert(0, remedies.HOST_OF_A_PROXY)
     if not _refuses(config, bracketed(config.qbittorrent_host)):
-        return remedies.either(port, *others)
-    names = [remedies.server_domain(config)]
+        return remedies.either(remedies.port_mapping(facts), *ways)
+    ways.insert(0, remedies.server_domain(config))
     by_address = config._replace(qbittorrent_host="127.0.0.1")
     if is_loopback(config.qbittorrent_host) and not _refuses(by_address):
-        names.insert(0, remedies.for_qsticky(facts, "QBITTORRENT_HOST=127.0.0.1", why=_TRIED))
-    if not _port_is_refused(config):
-        return remedies.either(*names, *others)
-    too = Remedy(f"And the port is refused, too. {port.text}", port.copy)
-    in_place = [Remedy(f"Or, in place of both: {one.text}", one.copy) for one in others]
-    return (*remedies.either(*names), too, *in_place)
+        ways.insert(0, remedies.for_qsticky(facts, "QBITTORRENT_HOST=127.0.0.1", why=_TRIED))
+    return remedies.either(*ways)
 
 
 def _refuses(config: Config, host: str | None = None) -> bool:
     return words.is_unauthorized(ask(config, host))
-
-
-def _port_is_refused(config: Config) -> bool:
-    """Whether the port is refused as well as the name: by the address, where that is taken."""
-    try:
-        found = socket.getaddrinfo(config.qbittorrent_host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return False
-    address = bracketed(str(found[0][4][0]))
-    refused = _refuses(config, f"{address}:{config.qbittorrent_port}")
-    return refused and not _refuses(config, address)

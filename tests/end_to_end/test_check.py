@@ -236,25 +236,6 @@ def test_a_port_that_is_mapped(check: Check, private: Private) -> None:
     assert check(QBITTORRENT_PORT=port).code == 0
 
 
-def test_a_name_and_a_port_that_are_both_refused_are_told_at_once(
-    check: Check, private: Private
-) -> None:
-    server = private({"WebUI\\ServerDomains": "torrents.example"})
-    with mapped_to(server.port) as port:
-        there = {"QBITTORRENT_PORT": port, "QBITTORRENT_HOST": "localhost"}
-        refused = check(**there)
-        assert refused.by_verdict("failed") == ["host_header"]
-        (domain,), (_, mapping), (option,) = refused.remedies()
-    assert (domain, mapping) == ("localhost", f"- {port}:{port}")
-    assert option.endswith("Enable Host header validation")
-    webui = WebUI(server)
-    webui.set(f'{{"web_ui_domain_list": "torrents.example;{domain}"}}')
-    webui.close()
-    server.port = port
-    server.restart()
-    assert check(**there).code == 0
-
-
 @contextmanager
 def mapped_to(port: int) -> Iterator[int]:
     """Forward connections from another port, as Docker does for `8081:8080`."""
