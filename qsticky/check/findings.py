@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import TextIO
 
 from qsticky import __version__
@@ -125,18 +125,15 @@ def write(findings: Iterable[Finding], out: TextIO, environ: Mapping[str, str]) 
 
 
 def without_public_addresses(text: str) -> str:
-    """Write `x.x.x.x` for each address in a text that is not one of a private network."""
+    """Write `x.x.x.x` for each address in a text that is routed on the internet."""
     return _ADDRESS.sub(lambda found: "x.x.x.x" if _is_public(found[0]) else found[0], text)
 
 
 def _is_public(text: str) -> bool:
     try:
-        address = ip_address(text)
+        return ip_address(text).is_global
     except ValueError:  # a time, say
         return False
-    if address.is_loopback or address.is_unspecified or address.is_link_local:
-        return False
-    return not any(address in network for network in _PRIVATE if network.version == address.version)
 
 
 def _unaddressed(finding: Finding) -> Finding:
@@ -178,10 +175,6 @@ _BOLD = "1"
 _ADDRESS = re.compile(
     r"(?<!qBittorrent )(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\w)"
     r"|(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])"
-)
-_PRIVATE = tuple(
-    ip_network(network)
-    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
 _COLOURS = {
     Verdict.OK: "32",

@@ -106,9 +106,9 @@ def test_the_summary_is_one_line(verdicts: list[str], summary: str) -> None:
 @pytest.mark.parametrize(
     ("text", "written"),
     [
-        ("seen at 203.0.113.7, not 8.8.8.8.", "seen at x.x.x.x, not x.x.x.x."),
-        ("http://203.0.113.7:8080 answers", "http://x.x.x.x:8080 answers"),
-        ('IP: "2001:db8::7". Port: "TCP/51500"', 'IP: "x.x.x.x". Port: "TCP/51500"'),
+        ("seen at 9.9.9.9, not 8.8.8.8.", "seen at x.x.x.x, not x.x.x.x."),
+        ("http://9.9.9.9:8080 answers", "http://x.x.x.x:8080 answers"),
+        ('IP: "2a00:1450::7". Port: "TCP/51500"', 'IP: "x.x.x.x". Port: "TCP/51500"'),
         ("http://[2a00::1]:8080, fe80::1, ::1", "http://[x.x.x.x]:8080, fe80::1, ::1"),
         ("tun0 has 10.2.0.2, 100.64.3.4, fd00::2", "tun0 has 10.2.0.2, 100.64.3.4, fd00::2"),
         ("127.0.0.1, 0.0.0.0, ::, 172.17.0.1", "127.0.0.1, 0.0.0.0, ::, 172.17.0.1"),

@@ -168,20 +168,20 @@ def test_who_came_in_is_told_and_nobody_proves_nothing(
 def test_the_address_that_peers_see_is_laid_beside_gluetun_s(
     examine: Examine, gluetun: GluetunSimulator, qbittorrent: QBittorrentSimulator
 ) -> None:
-    gluetun.public_ip = "203.0.113.7"
+    gluetun.public_ip = "9.9.9.9"
     assert examine()["external_address"].verdict is Verdict.SKIPPED
-    qbittorrent.external_address = "203.0.113.7"
+    qbittorrent.external_address = "9.9.9.9"
     assert examine()["external_address"].verdict is Verdict.OK
-    qbittorrent.external_address = "198.51.100.4"
+    qbittorrent.external_address = "8.8.4.4"
     found = examine()
     told = found["external_address"]
     assert told.verdict is Verdict.WARNING
-    assert "198.51.100.4" in told.text
-    assert "203.0.113.7" in told.text
+    assert "8.8.4.4" in told.text
+    assert "9.9.9.9" in told.text
     document = str(findings.document(found.all))
-    assert "198.51.100.4" not in document
-    assert "203.0.113.7" not in document
-    for not_to_be_compared in ("", "2001:db8::7"):
+    assert "8.8.4.4" not in document
+    assert "9.9.9.9" not in document
+    for not_to_be_compared in ("", "2a00:1450::7"):
         gluetun.public_ip = not_to_be_compared
         assert examine()["external_address"].verdict is Verdict.SKIPPED
 
