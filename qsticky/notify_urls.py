@@ -18,13 +18,8 @@ from qsticky.errors import Mistake
 if TYPE_CHECKING:
     from apprise import AppriseAsset, NotifyBase
 
-
+# Blanks, line breaks or commas, as for Apprise.
 _BETWEEN = re.compile(r"[\s,]+(?=[a-z0-9]{1,20}://|$)|\s+", re.IGNORECASE)
-
-
-def split(urls: str) -> list[str]:
-    """Return the single addresses: blanks, line breaks or commas separate them, as for Apprise."""
-    return [url for url in _BETWEEN.split(urls) if url]
 
 
 def services(urls: str) -> "tuple[tuple[str, NotifyBase], ...]":
@@ -33,7 +28,8 @@ def services(urls: str) -> "tuple[tuple[str, NotifyBase], ...]":
     Raises a `Mistake` for the first that no service is known for, and where Apprise is not
     installed.
     """
-    if not split(urls):
+    addresses = [url for url in _BETWEEN.split(urls) if url]
+    if not addresses:
         return ()
     if re.search(r";\s*[a-z0-9]{1,20}://", urls, re.IGNORECASE):
         raise Mistake("has a semicolon between two addresses: put a blank in its place")
@@ -47,7 +43,7 @@ def services(urls: str) -> "tuple[tuple[str, NotifyBase], ...]":
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it would tell of addresses
     asset = _asset()
     found = []
-    for number, url in enumerate(split(urls), 1):
+    for number, url in enumerate(addresses, 1):
         scheme = _scheme(url)
         service = _service(url, scheme, asset) if scheme else None
         if service is None:

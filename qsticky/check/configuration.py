@@ -1,6 +1,5 @@
 """The section on what is configured, and from where."""
 
-import re
 from collections.abc import Iterator
 
 from qsticky import hints, notify_urls
@@ -20,7 +19,8 @@ def settings(facts: Facts) -> Iterator[Finding]:
     rest = len(VARIABLES) - len(set_ones)
     which = "The other" if set_ones else "All"
     yield SECTION.ok("defaults", f"{which} {rest} variables have their defaults")
-    if labels := ", ".join(_labels(facts.config.notify_urls.reveal())):
+    if addresses := notify_urls.services(facts.config.notify_urls.reveal()):
+        labels = ", ".join(label for label, _ in addresses)
         yield SECTION.ok("notify", f"NOTIFY_URLS has {labels}; qsticky notify sends a test")
     for sentence in hints.misnamed(facts.config):
         yield SECTION.warning("misspelt", sentence)
@@ -28,10 +28,3 @@ def settings(facts: Facts) -> Iterator[Finding]:
         yield SECTION.warning("advice", sentence)
     if not_read := hints.not_read(facts.config):
         yield SECTION.skipped("not_read", not_read)
-
-
-def _labels(urls: str) -> Iterator[str]:
-    """Name each address by its number and its scheme: the rest is a secret."""
-    for number, url in enumerate(notify_urls.split(urls), 1):
-        scheme = re.match(r"[a-z][a-z0-9]{0,19}(?=://)", url, re.IGNORECASE)
-        yield f"address {number}{f' ({scheme[0].lower()})' if scheme else ''}"
