@@ -6,9 +6,8 @@ from pathlib import Path
 
 from qsticky.check.facts import Facts
 from qsticky.check.findings import Remedy
-from qsticky.check.place import Place
+from qsticky.check.place import KUBERNETES, MACHINE, Place
 from qsticky.check.remedies import either, for_qsticky
-from qsticky.check.wording import wording
 from qsticky.config import AuthType, Config
 from qsticky.services import vpn_control
 from qsticky.services.gluetun_roles import RoleError, Route, Wrong
@@ -19,7 +18,7 @@ _ROLES_FILE = "/gluetun/auth/config.toml"
 
 def permit_the_port(facts: Facts, refusal: RoleError) -> tuple[Remedy, ...]:
     """Have Gluetun permit the one route that its version knows: of the other it may refuse."""
-    config, recreate = facts.config, wording(facts.place).recreate_gluetun
+    config, recreate = facts.config, facts.place.recreate_gluetun
     if refusal.wrong is Wrong.ROUTE and refusal.route:
         return permit(facts, refusal.route.in_a_role)
     if refusal.wrong is Wrong.PASSWORD or (
@@ -58,7 +57,7 @@ def permit(facts: Facts, route: str) -> tuple[Remedy, ...]:
         f"In Gluetun's {_ROLES_FILE}, in place of the role that has qSticky's credential, or, "
         "where none has it, beside the others, which stay as they are:"
     )
-    return Remedy(where, _role(facts, route)), wording(facts.place).recreate_gluetun
+    return Remedy(where, _role(facts, route)), facts.place.recreate_gluetun
 
 
 def forward_a_port(facts: Facts) -> tuple[Remedy, ...]:
@@ -82,28 +81,28 @@ def forward_a_port(facts: Facts) -> tuple[Remedy, ...]:
         ),
         fixed,
         Remedy("With that port for Gluetun's firewall:", ("FIREWALL_VPN_INPUT_PORTS=the-port",)),
-        wording(facts.place).recreate_gluetun,
+        facts.place.recreate_gluetun,
     )
 
 
 def open_the_firewall(facts: Facts, port: int) -> tuple[Remedy, ...]:
     """Have Gluetun let a fixed port in."""
     permit = Remedy("Set for Gluetun, unless it is set:", (f"FIREWALL_VPN_INPUT_PORTS={port}",))
-    return permit, wording(facts.place).recreate_gluetun
+    return permit, facts.place.recreate_gluetun
 
 
 def mount_the_port_file(facts: Facts, path: Path) -> tuple[Remedy, ...]:
     """Have Gluetun write its port where qSticky reads it."""
-    return *_mounts(facts.place, path), wording(facts.place).recreate_gluetun
+    return *_mounts(facts.place, path), facts.place.recreate_gluetun
 
 
 def _mounts(place: Place, path: Path) -> tuple[Remedy, ...]:
-    if place is Place.MACHINE:
+    if place is MACHINE:
         mount = (
             "Mount its folder into Gluetun's container, which writes /tmp/gluetun/forwarded_port:"
         )
         return (Remedy(mount, (f"volumes: [{path.parent}:/tmp/gluetun]",)),)
-    if place is Place.KUBERNETES:
+    if place is KUBERNETES:
         volume = "Mount a volume of the Pod into both containers. In its spec:"
         name = "volumeMounts: [{{name: forwarded-port, mountPath: {}}}]"
         return (
@@ -132,13 +131,13 @@ def let_the_port_file_be_read(facts: Facts, path: Path) -> tuple[Remedy, ...]:
         "Set for Gluetun the user and the group for whom it writes the file, qSticky's:",
         (f"PUID={uid}", f"PGID={gid}"),
     )
-    if facts.place is Place.MACHINE:
+    if facts.place is MACHINE:
         return either(chown, Remedy("Let all read it:", (f"chmod a+rX {path.parent} {path}",)))
     as_root = ('user: "0:0"',)
-    if facts.place is Place.KUBERNETES:
+    if facts.place is KUBERNETES:
         as_root = ("securityContext: {runAsUser: 0, runAsGroup: 0}",)
     owner = Remedy("Run qSticky as root, or as the file's owner:", as_root)
-    return *either(chown, owner), wording(facts.place).recreate_gluetun
+    return *either(chown, owner), facts.place.recreate_gluetun
 
 
 def _role(facts: Facts, route: str) -> tuple[str, ...]:

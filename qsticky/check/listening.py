@@ -36,7 +36,7 @@ def interface(facts: Facts) -> Iterator[Finding]:
         yield _missing(facts)
     elif not vpn.found.usable:
         down = f"{name} is there, but down or without an address: the VPN is not up"
-        yield SECTION.failed(check, down, remedies.log_of_gluetun(facts))
+        yield SECTION.failed(check, down, facts.place.log_of_gluetun)
     else:
         yield _usable(facts, vpn.found)
 

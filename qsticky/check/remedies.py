@@ -2,11 +2,9 @@
 
 from qsticky.check.facts import Facts
 from qsticky.check.findings import Remedy
-from qsticky.check.place import Place
-from qsticky.check.wording import wording
+from qsticky.check.place import DOCKER, KUBERNETES, MACHINE
 from qsticky.config import Config, bracketed, is_loopback
 
-_WITH_COMPOSE = (Place.CONTAINER, Place.PODMAN)
 _SHARE_THE_NETWORK = Remedy(
     "Nothing but qSticky is at that address, unless it shares Gluetun's network. In compose.yaml, "
     "for qSticky:",
@@ -16,7 +14,7 @@ _SHARE_THE_NETWORK = Remedy(
 
 def for_qsticky(facts: Facts, *lines: str, why: str = "") -> Remedy:
     """Set these variables for qSticky: a container that is only restarted keeps the old ones."""
-    return Remedy(f"{why}{wording(facts.place).set_for_qsticky}", lines)
+    return Remedy(f"{why}{facts.place.set_for_qsticky}", lines)
 
 
 def in_qbittorrent(what: str, *options: str) -> Remedy:
@@ -37,28 +35,24 @@ def address(
     `absent` tells that nobody is there, and `recreated` that this network may be a dead one.
     """
     config, place, name = facts.config, facts.place, service.upper()
-    words = wording(place)
     configured = (config.gluetun_host, config.gluetun_port)
     if service == "qbittorrent":
         configured = (config.qbittorrent_host, config.qbittorrent_port)
-    usual = {"localhost": words.here}
-    if words.elsewhere:
-        usual |= [words.elsewhere]
-    is_known = service == "qbittorrent" or place is not Place.MACHINE
-    ways = [words.runs] if absent and is_known else []
-    if absent and place in _WITH_COMPOSE and is_loopback(configured[0]) and facts.ports is None:
+    is_known = service == "qbittorrent" or place is not MACHINE
+    ways = [place.runs] if absent and is_known else []
+    if absent and place.has_compose and is_loopback(configured[0]) and facts.ports is None:
         ways.append(_SHARE_THE_NETWORK)
     ways += [
         for_qsticky(facts, f"{name}_HOST={host}", f"{name}_PORT={port}", why=f"{where}. ")
-        for host, where in usual.items()
-        if (host, port) != configured
+        for host, where in (("localhost", place.here), ("gluetun", place.elsewhere))
+        if where and (host, port) != configured
     ]
-    if absent and recreated and place in _WITH_COMPOSE:
+    if absent and recreated and place.has_compose:
         why = (
             "If it runs: its container was perhaps recreated, and this one kept the dead network. "
             "Recreate all that share it:"
         )
-        ways.append(Remedy(why, words.recreate_gluetun.copy))
+        ways.append(Remedy(why, place.recreate_gluetun.copy))
     return either(*ways) if ways else ()
 
 
@@ -80,12 +74,6 @@ def qbittorrent_itself(facts: Facts) -> tuple[Remedy, ...]:
     if there == (config.gluetun_host, config.gluetun_port):
         why = "That is the address of Gluetun's control server. "
         return (for_qsticky(facts, "QBITTORRENT_PORT=8080", why=why),)
-    words = wording(facts.place)
-    ways = [
-        for_qsticky(facts, "QBITTORRENT_HOST=localhost", "QBITTORRENT_PORT=8080", why=f"{why}. ")
-        for why in (f"To reach qBittorrent itself: {words.here[0].lower()}{words.here[1:]}",)
-        if there != ("localhost", 8080)
-    ]
     let_through = Remedy(
         "Have the proxy pass qSticky's requests on as they are, without a login, an allow-list or "
         "a page of its own; its log says which it refused. For nginx, where qSticky comes from "
@@ -99,7 +87,12 @@ def qbittorrent_itself(facts: Facts) -> tuple[Remedy, ...]:
             "}",
         ),
     )
-    return either(*ways, let_through)
+    if there == ("localhost", 8080):
+        return (let_through,)
+    here = facts.place.here
+    why = f"To reach qBittorrent itself: {here[0].lower()}{here[1:]}. "
+    itself = ("QBITTORRENT_HOST=localhost", "QBITTORRENT_PORT=8080")
+    return either(for_qsticky(facts, *itself, why=why), let_through)
 
 
 def certificate(facts: Facts, *others: str, by_ca: bool) -> tuple[Remedy, ...]:
@@ -128,14 +121,14 @@ def port_mapping(facts: Facts) -> Remedy:
     """Have qBittorrent listen on the port by which it is reached."""
     port = facts.config.qbittorrent_port
     is_another = f"It is reached by port {port}, and its own is another one."
-    if facts.place in _WITH_COMPOSE:
+    if facts.place.has_compose:
         return Remedy(
             f"{is_another} Make both the same in compose.yaml, by the variable of qBittorrent's "
             "image (linuxserver's is WEBUI_PORT, hotio's WEBUI_PORTS, qBittorrent's own "
             "QBT_WEBUI_PORT) and the mapping, which is Gluetun's where they share its network:",
             (f'WEBUI_PORT: "{port}"', f"- {port}:{port}"),
         )
-    if facts.place is Place.KUBERNETES:
+    if facts.place is KUBERNETES:
         return Remedy(
             f"{is_another} Make both the same, by the variable of qBittorrent's image and its "
             "Service:",
@@ -165,19 +158,19 @@ VALIDATE_NO_HOST = in_qbittorrent(
 
 def password(facts: Facts) -> tuple[Remedy, ...]:
     """Correct a password where it came from."""
-    config, words = facts.config, wording(facts.place)
+    config, place = facts.config, facts.place
     if file := config.qbittorrent_pass.path:
-        correct = Remedy(words.new_secret, (str(file),))
+        correct = Remedy(place.new_secret, (str(file),))
     else:
         is_set = any(setting.name == "QBITTORRENT_PASS" for setting in config.settings)
         why = "" if is_set else "None is set, so the default was tried. "
-        if facts.place is Place.CONTAINER:  # what Compose makes of a $ can't be seen from here
+        if facts.place is DOCKER:  # what Compose makes of a $ can't be seen from here
             why += "In a compose file each $ of a password is written $$. "
         correct = for_qsticky(facts, "QBITTORRENT_PASS=the-password-of-the-WebUI", why=why)
     known = Remedy(
         "If it isn't known: 4.6.1 and later print a temporary one until you set your own. Log in "
         "with it, set your own under Options > Web UI, and give qSticky that:",
-        (words.password_in_the_log,),
+        (place.password_in_the_log,),
     )
     return correct, known
 
@@ -195,7 +188,7 @@ def api_key(facts: Facts) -> tuple[Remedy, ...]:
 
 def lift_the_ban(facts: Facts) -> Remedy:
     """Have qBittorrent forget a ban."""
-    restart = wording(facts.place).restart_qbittorrent
+    restart = facts.place.restart_qbittorrent
     return Remedy(f"Then, to end the ban: {restart.text}", restart.copy)
 
 
@@ -211,24 +204,19 @@ NO_UPNP = in_qbittorrent(
 
 def rebind(facts: Facts) -> tuple[Remedy, ...]:
     """Have the socket opened anew."""
-    return wording(facts.place).restart_qbittorrent, bind(facts.config.vpn_interface)
-
-
-def log_of_gluetun(facts: Facts) -> Remedy:
-    """Read why the VPN isn't up."""
-    return wording(facts.place).log_of_gluetun
+    return facts.place.restart_qbittorrent, bind(facts.config.vpn_interface)
 
 
 def writable_health_file(facts: Facts) -> tuple[Remedy, ...]:
     """Give the health file a place that can be written."""
-    if facts.place is Place.MACHINE:
+    if facts.place is MACHINE:
         return (
             for_qsticky(facts, "HEALTH_FILE=/run/qsticky/status.json"),
             Remedy("And in its unit, under [Service]:", ("RuntimeDirectory=qsticky",)),
         )
     where = "With a read-only root file system, for qSticky in compose.yaml:"
     lines: tuple[str, ...] = ("tmpfs: [/tmp]",)
-    if facts.place is Place.KUBERNETES:
+    if facts.place is KUBERNETES:
         where = "With a read-only root file system, in the Pod's spec and for its container:"
         lines = (
             "volumes: [{name: health, emptyDir: {medium: Memory}}]",

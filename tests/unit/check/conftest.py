@@ -14,7 +14,7 @@ from qsticky import config
 from qsticky.check.command import examine as every_finding
 from qsticky.check.facts import Facts
 from qsticky.check.findings import Finding, Verdict
-from qsticky.check.place import Place
+from qsticky.check.place import DOCKER, KUBERNETES, MACHINE, PODMAN, Place
 from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from qsticky.kernel.netlink import Connection, Listener
@@ -23,6 +23,7 @@ from tests.real import free_port
 
 PORT = 51500
 KEY = "a-key"
+PLACES = (DOCKER, PODMAN, KUBERNETES, MACHINE)
 PAGE = Path(__file__).parents[3] / "docs" / "check.md"
 LISTENER = Listener(TUN0.addresses[0], PORT, 0)
 PEER = Connection(ip_address("10.2.0.2"), ip_address("198.51.100.9"), 6881, established=True)
@@ -112,7 +113,7 @@ def examine(
 ) -> Examine:
     """Checks `variables` with what it is given; None unsets one of them."""
 
-    def examine(place: Place = Place.CONTAINER, **others: object) -> Found:
+    def examine(place: Place = DOCKER, **others: object) -> Found:
         given = {**variables, **others}
         environ = {name: str(value) for name, value in given.items() if value is not None}
         loaded = config.load(environ, tmp_path / "secrets")

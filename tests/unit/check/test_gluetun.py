@@ -18,7 +18,7 @@ from qsticky.demo.gluetun_simulator import (
 )
 from qsticky.demo.simulator import Answer, Disconnect
 from tests.fakes import FakeClock, FakeKernel
-from tests.unit.check.conftest import KEY, PORT, Examine
+from tests.unit.check.conftest import KEY, PLACES, PORT, Examine
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_a_port_file_that_is_missing(
     assert not file.exists()
 
 
-@pytest.mark.parametrize("where", Place)
+@pytest.mark.parametrize("where", PLACES)
 def test_a_port_file_that_is_for_another_user(
     examine: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: Place
 ) -> None:

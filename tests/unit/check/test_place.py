@@ -4,23 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from qsticky.check.place import Place, place
+from qsticky.check.place import DOCKER, KUBERNETES, MACHINE, PODMAN, Place, place
 from qsticky.demo.gluetun_simulator import GluetunSimulator
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
 from tests.fakes import FakeKernel
-from tests.unit.check.conftest import Examine
+from tests.unit.check.conftest import PLACES, Examine
 
 
 @pytest.mark.parametrize(
     ("file", "content", "found"),
     [
-        (".dockerenv", "", Place.CONTAINER),
-        ("run/.containerenv", "", Place.PODMAN),
-        ("proc/1/cgroup", "12:pids:/docker/0123abcd\n", Place.CONTAINER),
-        ("proc/1/cgroup", "0::/kubepods/besteffort/pod1/0123abcd\n", Place.KUBERNETES),
-        ("proc/1/cgroup", "0::/init.scope\n", Place.MACHINE),
-        ("proc/1/cgroup", "0::/lxc/a-machine-of-its-own\n", Place.MACHINE),
-        ("proc/version", "Linux", Place.MACHINE),
+        (".dockerenv", "", DOCKER),
+        ("run/.containerenv", "", PODMAN),
+        ("proc/1/cgroup", "12:pids:/docker/0123abcd\n", DOCKER),
+        ("proc/1/cgroup", "0::/kubepods/besteffort/pod1/0123abcd\n", KUBERNETES),
+        ("proc/1/cgroup", "0::/init.scope\n", MACHINE),
+        ("proc/1/cgroup", "0::/lxc/a-machine-of-its-own\n", MACHINE),
+        ("proc/version", "Linux", MACHINE),
     ],
 )
 def test_a_place_shows_by_what_made_it(
@@ -29,18 +29,18 @@ def test_a_place_shows_by_what_made_it(
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).write_text(content)
     assert place({}, tmp_path) is found
-    assert place({"KUBERNETES_SERVICE_HOST": "10.43.0.1"}, tmp_path) is Place.KUBERNETES
+    assert place({"KUBERNETES_SERVICE_HOST": "10.43.0.1"}, tmp_path) is KUBERNETES
 
 
 WORDS = {
-    Place.CONTAINER: ("docker ", "Docker "),
-    Place.PODMAN: ("podman ",),
-    Place.KUBERNETES: ("kubectl", "Pod"),
-    Place.MACHINE: ("systemctl", "journalctl", "/etc/qsticky"),
+    DOCKER: ("docker ", "Docker "),
+    PODMAN: ("podman ",),
+    KUBERNETES: ("kubectl", "Pod"),
+    MACHINE: ("systemctl", "journalctl", "/etc/qsticky"),
 }
 
 
-@pytest.mark.parametrize("where", Place)
+@pytest.mark.parametrize("where", PLACES)
 def test_every_remedy_is_for_the_place(
     examine: Examine,
     kernel: FakeKernel,
@@ -64,5 +64,5 @@ def test_every_remedy_is_for_the_place(
     texts = ["\n".join((remedy.text, *remedy.copy)) for remedy in remedies]
     assert len(texts) >= 20
     assert any(word in text for text in texts for word in WORDS[where])
-    foreign = {word for other in {*Place} - {where} for word in WORDS[other]}
+    foreign = {word for other in {*PLACES} - {where} for word in WORDS[other]}
     assert [text for text in texts for word in foreign if word in text] == []
