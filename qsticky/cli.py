@@ -72,25 +72,14 @@ def _parse(arguments: list[str]) -> "Namespace":
     parser = Parser(prog="qsticky", description=usage.QSTICKY)
     parser.add_argument("--version", action="version", version=f"qsticky {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    commands.add_parser("run", help="run the daemon (the default)", description=usage.RUN)
-    check = commands.add_parser(
-        "check", help="try the configuration once, and tell what is wrong", description=usage.CHECK
+    added = {
+        name: commands.add_parser(name, help=summary, description=description)
+        for name, (summary, description) in usage.COMMANDS.items()
+    }
+    added["check"].add_argument(
+        "--json", action="store_true", help="write a JSON document, for programs"
     )
-    check.add_argument("--json", action="store_true", help="write a JSON document, for programs")
-    commands.add_parser(
-        "healthcheck",
-        help="read the health file, for Docker's HEALTHCHECK",
-        description=usage.HEALTHCHECK,
-    )
-    commands.add_parser(
-        "notify", help="send a test message to NOTIFY_URLS", description=usage.NOTIFY
-    )
-    demo = commands.add_parser(
-        "demo",
-        help="run the daemon between a simulated Gluetun and qBittorrent",
-        description=usage.DEMO,
-    )
-    names = textwrap.fill(", ".join(SCENARIOS), 60, break_on_hyphens=False)
+    demo, names = added["demo"], textwrap.fill(", ".join(SCENARIOS), 60, break_on_hyphens=False)
     demo.add_argument(
         "--scenario",
         metavar="NAME",

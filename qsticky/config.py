@@ -164,13 +164,15 @@ class Config(NamedTuple):
         host = "localhost" if anywhere else bracketed(self.metrics_address)
         return f"{scheme}://{host}:{self.metrics_port}"
 
-    @property
-    def metrics_auth_configured(self) -> bool:
-        """Whether the HTTP server wants credentials: nobody has the right ones while one is empty.
+    def metrics_credentials(self) -> tuple[str, str] | None:
+        """Return what the HTTP server wants: nobody has the right ones while one is empty.
 
-        An empty variable is unset, an empty secret file is not.
+        None where it wants none. An empty variable is unset, an empty secret file is not.
         """
-        return self.metrics_username.configured or self.metrics_password.configured
+        user, password = self.metrics_username, self.metrics_password
+        if not (user.configured or password.configured):
+            return None
+        return user.reveal(), password.reveal()
 
 
 VARIABLES: Mapping[str, Variable] = {

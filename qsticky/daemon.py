@@ -92,8 +92,10 @@ class Daemon:
         )
         self._port_check = self._make_port_check()
         self._vpn_restart = self._make_vpn_restart()
-        self._delivery = self._make_delivery()
-        self._notifier = self._make_notifier()
+        self._delivery: Delivery | None = None
+        self._notifier: Notifier | None = None
+        if config.notify_urls:
+            self._delivery, self._notifier = self._make_notifications()
         self._synchronizer = Synchronizer(
             None if config.forwarded_port else make_gluetun(config, self._observe),
             make_qbittorrent(config, self._observe, LoginLimit(self._clock), self._stay_fresh),
@@ -118,7 +120,7 @@ class Daemon:
             recent_events,
             self._clock,
             self._request_sync,
-            self._credentials,
+            config.metrics_credentials,
         )
 
     def run(self) -> int:
@@ -175,8 +177,10 @@ class Daemon:
         """Start the HTTP server; None where it can't, which is told."""
         config = self._config
         address, port = config.metrics_address, config.metrics_port
+        chain, key = config.metrics_tls_cert_file, config.metrics_tls_key_file
+        certificate = Certificate(chain, key) if chain and key else None
         try:
-            server = Server(address, port, self._routes, _certificate(config))
+            server = Server(address, port, self._routes, certificate)
         except OSError as error:
             self._journal.cannot_serve(address, port, error)
             return None
@@ -260,12 +264,6 @@ class Daemon:
         when = f"in {math.ceil(waits)} s" if waits else "at once"
         return f"A sync will rebind the listening sockets, {when} or as soon as there is a port"
 
-    def _credentials(self) -> tuple[str, str] | None:
-        config = self._config
-        if not config.metrics_auth_configured:
-            return None
-        return config.metrics_username.reveal(), config.metrics_password.reveal()
-
     # What is only there where it was asked for
 
     def _make_port_check(self) -> PortCheck | None:
@@ -293,27 +291,20 @@ class Daemon:
             tell=lambda n: self._journal.vpn_restart(n.sentence, n.reason, failed=n.failed),
         )
 
-    def _make_delivery(self) -> "Delivery | None":
-        if not self._config.notify_urls:
-            return None
+    def _make_notifications(self) -> "tuple[Delivery, Notifier]":
         from qsticky.record import addresses
         from qsticky.record.delivery import Delivery
+        from qsticky.record.notify import Notifier
 
-        return Delivery(
-            addresses.parse(self._config.notify_urls.reveal()),
+        config = self._config
+        delivery = Delivery(
+            addresses.parse(config.notify_urls.reveal()),
             count=lambda sent: self._metrics.notified(sent=sent),
             tell=partial(self._journal.warning, event=Event.NOTIFICATION_FAILED),
             clock=self._clock,
         )
-
-    def _make_notifier(self) -> "Notifier | None":
-        if self._delivery is None:
-            return None
-        from qsticky.record.notify import Notifier
-
-        config = self._config
-        return Notifier(
-            self._delivery, after=config.notify_after, on=config.notify_on, clock=self._clock
+        return delivery, Notifier(
+            delivery, after=config.notify_after, on=config.notify_on, clock=self._clock
         )
 
 
@@ -332,9 +323,3 @@ def _options(config: Config) -> Options:
         rebind=config.qbittorrent_rebind,
         api_key=bool(config.qbittorrent_api_key),
     )
-
-
-def _certificate(config: Config) -> Certificate | None:
-    if config.metrics_tls_cert_file is None or config.metrics_tls_key_file is None:
-        return None
-    return Certificate(config.metrics_tls_cert_file, config.metrics_tls_key_file)

@@ -55,7 +55,7 @@ All of them: qsticky run --help
 When something is wrong, begin with: qsticky check
 """
 
-RUN = f"""\
+_RUN = f"""\
 Runs the daemon: asks Gluetun for its forwarded port, sets it in qBittorrent,
 reads it back, and sees to it that a socket listens on it. It is what runs
 without a command, too.
@@ -68,7 +68,7 @@ exit codes:
 variables, with their defaults (a secret can come from NAME_FILE=/path, too):
 {_variables()}"""
 
-CHECK = f"""\
+_CHECK = f"""\
 Tries the whole configuration once and lists what holds and what doesn't, each
 failure with its remedy to copy. It changes nothing, logs in to qBittorrent
 once at most, and not at all where a running qSticky was refused. Beside a
@@ -82,7 +82,7 @@ exit codes:
 variables: those of the daemon (qsticky run --help), and
 {_rows({"NO_COLOR": "if set, no colours at a terminal either"})}"""
 
-HEALTHCHECK = f"""\
+_HEALTHCHECK = f"""\
 Reads the health file that the daemon writes and tells its verdict in one line,
 for Docker's HEALTHCHECK. It asks nobody.
 
@@ -93,7 +93,7 @@ exit codes:
 variables, which are to be the daemon's:
 {_variables("HEALTH_FILE", "CHECK_INTERVAL", "REQUEST_TIMEOUT")}"""
 
-NOTIFY = f"""\
+_NOTIFY = f"""\
 Sends a test message to each address in NOTIFY_URLS, and says of each whether it
 was taken. An address is named by its number, as it is a secret.
 
@@ -105,7 +105,7 @@ exit codes:
 variables:
 {_variables("NOTIFY_URLS")}"""
 
-DEMO = f"""\
+_DEMO = f"""\
 Runs the real daemon between a simulated Gluetun and a simulated qBittorrent on
 loopback, for a first look without a VPN: the forwarded port changes every few
 seconds, or a bad day is played. It says where to look.
@@ -118,4 +118,11 @@ exit codes:
 variables:
 {_OF_THE_DEMO}"""
 
+COMMANDS = {
+    "run": ("run the daemon (the default)", _RUN),
+    "check": ("try the configuration once, and tell what is wrong", _CHECK),
+    "healthcheck": ("read the health file, for Docker's HEALTHCHECK", _HEALTHCHECK),
+    "notify": ("send a test message to NOTIFY_URLS", _NOTIFY),
+    "demo": ("run the daemon between a simulated Gluetun and qBittorrent", _DEMO),
+}
 DOCUMENTATION = f"Documentation: {HOME}"

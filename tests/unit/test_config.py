@@ -729,10 +729,11 @@ def test_an_empty_secret_file_configures_the_server_s_authentication(
     file = tmp_path / "empty"
     file.touch()
     loaded = load(METRICS_USERNAME_FILE=file, METRICS_PASSWORD_FILE=file)
-    assert loaded.metrics_auth_configured
+    assert loaded.metrics_credentials() == ("", "")
     assert loaded.metrics_username.empty
-    assert load(METRICS_USERNAME="me", METRICS_PASSWORD_FILE=file).metrics_auth_configured
-    assert not load(METRICS_USERNAME="", METRICS_PASSWORD="").metrics_auth_configured
+    loaded = load(METRICS_USERNAME="me", METRICS_PASSWORD_FILE=file)
+    assert loaded.metrics_credentials() == ("me", "")
+    assert load(METRICS_USERNAME="", METRICS_PASSWORD="").metrics_credentials() is None
 
 
 def test_addresses_are_urls(load: Load, certificates: Certificates) -> None:
