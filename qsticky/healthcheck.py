@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from qsticky.text import printable
+
 DEFAULT_HEALTH_FILE = "/tmp/health/status.json"
 _LARGEST_DOCUMENT = 1 << 16
 # Seconds: a login's bound, the writer's slack, and a minute by which two clocks may differ.
@@ -72,10 +74,5 @@ def unhealthy(path: str, now: datetime, longest: timedelta) -> str | None:
     if healthy is not True:
         reason = document.get("reason")
         sentence = document.get("last_error") or "no sync has succeeded yet"
-        return _printable(" ".join(f"{reason or status}: {sentence}".split()))
+        return printable(" ".join(f"{reason or status}: {sentence}".split()))
     return None
-
-
-def _printable(text: str) -> str:
-    """Write out what would act on a terminal, or is not text, as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

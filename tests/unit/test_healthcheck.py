@@ -148,6 +148,7 @@ class TestTheCommand:
             "qsticky",
             "qsticky.cli",
             "qsticky.healthcheck",
+            "qsticky.text",
         }
         heavy = {
             "argparse",
