@@ -59,8 +59,8 @@ class GluetunSimulator(Simulator):
         self.country = country
         self.starts: Literal["running", "crashed"] = "running"
         self.outcomes: list[str] = []
-        self._vpn: VpnStatus = "running"
-        self._held: VpnStatus | None = None
+        self.vpn: VpnStatus = "running"
+        self.held: VpnStatus | None = None
         self._applying = False
         self._known = {OLD_PORT_ROUTE, PUBLIC_IP_ROUTE, VERSION_ROUTE, STATUS_ROUTE}
         self._known.add(SET_STATUS_ROUTE)
@@ -80,31 +80,9 @@ class GluetunSimulator(Simulator):
         else:
             self._routes = set()
 
-    @property
-    def vpn(self) -> VpnStatus:
-        """The VPN's status; setting it makes it so."""
-        return self._vpn
-
-    @vpn.setter
-    def vpn(self, status: VpnStatus) -> None:
-        with self._changed:
-            self._vpn = status
-            self._changed.notify_all()
-
-    @property
-    def held(self) -> VpnStatus | None:
-        """The status in which the VPN remains until this is cleared."""
-        return self._held
-
-    @held.setter
-    def held(self, status: VpnStatus | None) -> None:
-        with self._changed:
-            self._held = status
-            self._changed.notify_all()
-
     def start(self) -> None:
         """Listen, as a new process, which starts the VPN by itself."""
-        self._vpn, self._applying = "running", False
+        self.vpn, self._applying = "running", False
         super().start()
 
     def answer(self, request: Request) -> Response:
@@ -125,7 +103,7 @@ class GluetunSimulator(Simulator):
                 "commit": "0",
                 "created": "",
             },
-            STATUS_ROUTE: lambda: {"status": self._vpn},
+            STATUS_ROUTE: lambda: {"status": self.vpn},
         }
         if line == SET_STATUS_ROUTE:
             return self._set_status(request)
@@ -159,15 +137,15 @@ class GluetunSimulator(Simulator):
         return _go_error(401, "Unauthorized", challenge)
 
     def _address(self) -> dict[str, str]:
-        if not self.public_ip or self._vpn != "running":
+        if not self.public_ip or self.vpn != "running":
             return {"public_ip": ""}
         return {"public_ip": self.public_ip, "country": self.country}
 
     def _forwarded(self) -> dict[str, object]:
-        ports = list(self.ports) if self._vpn == "running" else []
-        if self._vpn == self._held == "stopping":  # while the down command runs
+        ports = list(self.ports) if self.vpn == "running" else []
+        if self.vpn == self.held == "stopping":  # while the down command runs
             if self.release == "3.41.3":
-                self._wait_until(lambda: self._vpn != "stopping")
+                self._wait_until(lambda: self.vpn != "stopping")
             elif self.release == "master":
                 ports = list(self.ports)
         if self.release == "master":
@@ -192,20 +170,19 @@ class GluetunSimulator(Simulator):
             outcome = self._stop_vpn() if wanted == "stopped" else self._start_vpn()
         finally:
             self._applying = False
-            self._changed.notify_all()
         self.outcomes.append(outcome)
         return _go_json({"outcome": outcome})
 
     def _stop_vpn(self) -> str:
-        if self._vpn != "running":
-            return f"already {self._vpn}"
+        if self.vpn != "running":
+            return f"already {self.vpn}"
         self._pass_through("stopping")
         self.vpn = "stopped"
         return "stopped"
 
     def _start_vpn(self) -> str:
-        if self._vpn != "stopped":
-            return f"already {self._vpn}"
+        if self.vpn != "stopped":
+            return f"already {self.vpn}"
         self._pass_through("starting")
         if self.next_ports is not None:
             self.ports = self.next_ports
@@ -214,7 +191,7 @@ class GluetunSimulator(Simulator):
 
     def _pass_through(self, status: VpnStatus) -> None:
         self.vpn = status
-        self._wait_until(lambda: self._held != status)
+        self._wait_until(lambda: self.held != status)
 
 
 VERSIONS: Final[dict[GluetunRelease, str]] = {

@@ -43,7 +43,6 @@ class QBittorrentSimulator(Simulator):
         api_key: str | None = None,
         listen_port: int = 50001,
         bypass: bool = False,
-        check_host: bool = True,
         server_domains: str = "*",
         max_failed_logins: int = 5,
         ban_duration: float = 3600,
@@ -57,7 +56,6 @@ class QBittorrentSimulator(Simulator):
         self.password = password
         self.api_key = api_key
         self.bypass = bypass
-        self.check_host = check_host
         self.server_domains = server_domains
         self.max_failed_logins = max_failed_logins
         self.ban_duration = ban_duration
@@ -185,8 +183,6 @@ class QBittorrentSimulator(Simulator):
         return _text("")
 
     def _same_site(self, request: Request) -> bool:
-        if not self.check_host:
-            return True
         host = request.headers.get("Host", "")
         address = urlsplit(f"//{host}")
         if address.port not in (None, self.port):

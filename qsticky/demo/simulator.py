@@ -16,6 +16,7 @@ import socketserver
 import ssl
 import sys
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
@@ -24,6 +25,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
+
+_LOOKS_EVERY = 0.005  # seconds, at what it waits for
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,9 @@ class Simulator(ABC):
         self.accepted = 0
         self.runs = 0
         self.tls_context = tls_context
-        self._fault: Fault | None = None
+        self.fault: Fault | None = None
         self._server: _Server | None = None
-        self._changed = threading.Condition()
+        self._one_at_a_time = threading.Condition()
 
     @property
     def url(self) -> str:
@@ -127,17 +130,6 @@ class Simulator(ABC):
     def running(self) -> bool:
         """Whether it serves now."""
         return self._server is not None
-
-    @property
-    def fault(self) -> Fault | None:
-        """How it misbehaves now; None for not at all."""
-        return self._fault
-
-    @fault.setter
-    def fault(self, fault: Fault | None) -> None:
-        with self._changed:
-            self._fault = fault
-            self._changed.notify_all()
 
     @property
     def connections(self) -> int:
@@ -158,9 +150,7 @@ class Simulator(ABC):
         if (server := self._server) is None:
             return
         server.shutdown()
-        with self._changed:
-            self._server = None
-            self._changed.notify_all()
+        self._server = None
         server.server_close()
         for connection in tuple(server.connections):
             with contextlib.suppress(OSError):  # gone already
@@ -180,7 +170,7 @@ class Simulator(ABC):
     def respond(self, request: Request) -> tuple[Response, Fault | None]:
         """Give the response and the fault to send it with, once the fault is not to hang."""
         self.requests.append(request.line)
-        with self._changed:
+        with self._one_at_a_time:
             self._wait_until(lambda: not isinstance(self._fault_of(request), Hang))
             fault = self._fault_of(request)
             if isinstance(fault, Answer):
@@ -188,25 +178,16 @@ class Simulator(ABC):
                 return Response(fault.status, body, fault.content_type), fault
             return self.answer(request), fault
 
-    def lasts(self, fault: Drip, server: _Server) -> bool:
-        """Wait the fault's interval and tell whether it is still in force then."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._fault is not fault or self._server is not server, fault.interval
-            )
-            if self._server is not server:
-                raise ConnectionAbortedError("stopped")
-            return self._fault is fault
-
     def _wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait while others are answered; ConnectionAbortedError once this process is stopped."""
         server = self._server
-        self._changed.wait_for(lambda: condition() or self._server is not server)
+        while not condition() and self._server is server:
+            self._one_at_a_time.wait(_LOOKS_EVERY)
         if self._server is not server:
             raise ConnectionAbortedError("stopped")
 
     def _fault_of(self, request: Request) -> Fault | None:
-        fault = self._fault
+        fault = self.fault
         return fault if fault and request.line.startswith(fault.only) else None
 
 
@@ -288,7 +269,8 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, Drip):
             sent = 0 if fault.part == "headers" else len(response.head)
             self.wfile.write(payload[:sent])
-            while sent < len(payload) and self.server.simulator.lasts(fault, self.server):
+            while sent < len(payload) and self.server.simulator.fault is fault:
+                time.sleep(fault.interval)
                 self.wfile.write(payload[sent : sent + 1])
                 sent += 1
         self.wfile.write(payload[sent:])
