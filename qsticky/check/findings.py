@@ -3,10 +3,9 @@
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from qsticky import __version__
 from qsticky.text import printable
@@ -29,16 +28,14 @@ class Verdict(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True)
-class Remedy:
+class Remedy(NamedTuple):
     """What to do in words, and the lines to copy for it."""
 
     text: str
-    copy: tuple[str, ...]
+    copy: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One fact with its verdict; `check` is its name for programs."""
 
     section: str
@@ -48,8 +45,7 @@ class Finding:
     remedies: tuple[Remedy, ...] = ()
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A heading, and the means to make the findings under it."""
 
     name: str
@@ -96,7 +92,7 @@ def document(findings: Sequence[Finding]) -> dict[str, object]:
         "version": __version__,
         "ok": all(finding.verdict is not Verdict.FAILED for finding in findings),
         "summary": summary(findings),
-        "findings": [asdict(_unaddressed(finding)) for finding in findings],
+        "findings": [_unaddressed(finding) for finding in findings],
     }
 
 
@@ -105,7 +101,7 @@ def write(findings: Iterable[Finding], out: TextIO, environ: Mapping[str, str]) 
 
     In colour where `out` is a terminal, unless `environ` has NO_COLOR or a dumb one.
     """
-    paint = _in_colour if _wants_colour(out, environ) else _in_plain
+    paint = _in_colour if _wants_colour(out, environ) else lambda text, _: text
     written: list[Finding] = []
     for finding in findings:
         last = written[-1] if written else None
@@ -136,15 +132,16 @@ def _is_public(text: str) -> bool:
         return False
 
 
-def _unaddressed(finding: Finding) -> Finding:
-    remedies = tuple(
-        Remedy(
-            without_public_addresses(remedy.text),
-            tuple(without_public_addresses(line) for line in remedy.copy),
-        )
+def _unaddressed(finding: Finding) -> dict[str, object]:
+    remedies = [
+        {
+            "text": without_public_addresses(remedy.text),
+            "copy": [without_public_addresses(line) for line in remedy.copy],
+        }
         for remedy in finding.remedies
-    )
-    return replace(finding, text=without_public_addresses(finding.text), remedies=remedies)
+    ]
+    text = without_public_addresses(finding.text)
+    return {**finding._asdict(), "text": text, "remedies": remedies}
 
 
 def _lines(finding: Finding, paint: Callable[[str, str], str]) -> Iterator[str]:
@@ -187,10 +184,6 @@ _COLOURS = {
 
 def _in_colour(text: str, colour: str) -> str:
     return f"\x1b[{colour}m{text}\x1b[0m"
-
-
-def _in_plain(text: str, _: str) -> str:
-    return text
 
 
 def _wants_colour(out: TextIO, environ: Mapping[str, str]) -> bool:

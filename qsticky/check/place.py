@@ -76,11 +76,11 @@ MACHINE = Place(
     runs=Remedy("See that it runs; under systemd:", (_ON_A_MACHINE.format("status"),)),
     here="On this machine, or in a container that publishes its port to it",
     elsewhere=None,
-    recreate_gluetun=Remedy("Then start Gluetun anew: a container has to be recreated.", ()),
+    recreate_gluetun=Remedy("Then start Gluetun anew: a container has to be recreated."),
     restart_qbittorrent=Remedy(
         "Restart qBittorrent; under systemd:", (_ON_A_MACHINE.format("restart"),)
     ),
-    log_of_gluetun=Remedy("Gluetun's log says why.", ()),
+    log_of_gluetun=Remedy("Gluetun's log says why."),
     password_in_the_log="journalctl -u 'qbittorrent*' | grep -i password",
 )
 

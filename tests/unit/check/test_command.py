@@ -5,7 +5,6 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,7 +173,7 @@ def test_the_example_in_the_documentation_is_what_it_writes(
             text = text.replace(f"localhost:{port}", f"localhost:{known}")
         text = re.sub(r"METRICS_PORT \d+", "METRICS_PORT 10058", text)
         text = re.sub(r"The other \d+", f"The other {len(config.VARIABLES) - 2}", text)
-        return replace(finding, text=text)
+        return finding._replace(text=text)
 
     secrets = ("GLUETUN_APIKEY", "QBITTORRENT_PASS")
     shown = [

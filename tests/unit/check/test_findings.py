@@ -122,13 +122,13 @@ def test_the_summary_is_one_line(verdicts: list[str], summary: str) -> None:
 def test_the_document_which_people_post_has_no_public_address(text: str, written: str) -> None:
     finding = SECTION.failed("one", text, Remedy(text, (text,)))
     told = findings.document([finding])["findings"]
-    remedy = {"text": written, "copy": (written,)}
+    remedy = {"text": written, "copy": [written]}
     assert told == [
         {
             "section": "Section",
             "check": "one",
             "verdict": "failed",
             "text": written,
-            "remedies": (remedy,),
+            "remedies": [remedy],
         }
     ]
