@@ -1,7 +1,7 @@
 """The table of variables, and how an environment becomes a `Config`, or all mistakes at once."""
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -208,14 +208,17 @@ def load(environ: Mapping[str, str], secrets_folder: Path = SECRETS_FOLDER) -> C
     values: dict[str, Any] = {}
     settings: list[Setting] = []
     mistakes: list[str] = []
+    present: set[str] = set()  # also with something wrong
     for name, variable in VARIABLES.items():
         try:
             values[name], setting = read(name, variable, environ, secrets_folder)
         except ConfigurationError as error:
             mistakes += error.mistakes
+            present.add(name)
         else:
             settings += [setting] if setting else []
-    mistakes += _combined(values)
+    present |= {setting.name for setting in settings}
+    mistakes += _combined(values, present)
     if mistakes:
         raise ConfigurationError(mistakes)
     return Config(
@@ -225,10 +228,10 @@ def load(environ: Mapping[str, str], secrets_folder: Path = SECRETS_FOLDER) -> C
     )
 
 
-def _combined(values: Mapping[str, Any]) -> Iterator[str]:
+def _combined(values: Mapping[str, Any], present: Set[str]) -> Iterator[str]:
     """Tell what can't be set together, or only together; `values` lacks those that are wrong."""
-    yield from _both_or_neither(values, "METRICS_TLS_CERT_FILE", "METRICS_TLS_KEY_FILE")
-    yield from _both_or_neither(values, "METRICS_USERNAME", "METRICS_PASSWORD")
+    yield from _both_or_neither(present, "METRICS_TLS_CERT_FILE", "METRICS_TLS_KEY_FILE")
+    yield from _both_or_neither(present, "METRICS_USERNAME", "METRICS_PASSWORD")
     if values.get("FORWARDED_PORT"):
         unused = [
             name for name in ("GLUETUN_RESTART_AFTER", "GLUETUN_PORT_FILE") if values.get(name)
@@ -241,22 +244,12 @@ def _combined(values: Mapping[str, Any]) -> Iterator[str]:
                 "one of them"
             )
     elif values.get("GLUETUN_AUTH_TYPE") is AuthType.BASIC:
-        username, password = "GLUETUN_USERNAME", "GLUETUN_PASSWORD"
-        yield from _both_or_neither(values, username, password)
-        if not (_is_set(values, username) or _is_set(values, password)):
-            yield f"GLUETUN_AUTH_TYPE is basic: set {username} and {password}"
+        yield from _both_or_neither(present, "GLUETUN_USERNAME", "GLUETUN_PASSWORD")
+        if not present & {"GLUETUN_USERNAME", "GLUETUN_PASSWORD"}:
+            yield "GLUETUN_AUTH_TYPE is basic: set GLUETUN_USERNAME and GLUETUN_PASSWORD"
 
 
-def _both_or_neither(values: Mapping[str, Any], *pair: str) -> Iterator[str]:
-    missing = [name for name in pair if not _is_set(values, name)]
-    if len(missing) == 1:
-        [present] = set(pair) - set(missing)
-        yield f"{missing[0]} is not set, and {present} is: set both or neither"
-
-
-def _is_set(values: Mapping[str, Any], name: str) -> bool:
-    """Whether a variable is set, also to something wrong."""
-    if name not in values:
-        return True
-    value = values[name]
-    return value.configured if isinstance(value, Secret) else value is not None
+def _both_or_neither(present: Set[str], one: str, other: str) -> Iterator[str]:
+    for here, missing in ((one, other), (other, one)):
+        if here in present and missing not in present:
+            yield f"{missing} is not set, and {here} is: set both or neither"

@@ -74,12 +74,11 @@ def seconds(
     lowest: float, highest: float = 86400, *, or_never: bool = False
 ) -> Callable[[str], float]:
     """Make a parser of durations in seconds; `or_never` takes a 0 too."""
-    accepted = f"{'0 for never, or ' if or_never else ''}"
+    accepted = "0 for never, or " if or_never else ""
 
     def parse(text: str) -> float:
         number = float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII) else None
-        never = or_never and number == 0
-        if number is None or not (never or lowest <= number <= highest):
+        if number is None or not (lowest <= number <= highest or (or_never and number == 0)):
             raise Mistake(f"is not {accepted}a number of seconds from {lowest:g} to {highest:g}")
         return number
 
