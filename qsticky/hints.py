@@ -1,6 +1,5 @@
 """What a configuration permits and yet is worth a sentence: at start, and in `qsticky check`."""
 
-import difflib
 import os
 import re
 from collections.abc import Iterator
@@ -75,10 +74,22 @@ def _near_miss(name: str) -> str | None:
     QBITTORRENT_USER.
     """
     begin = next((each for each in OURS if name.startswith(each)), "")
+    if not begin and not _PARTS & _parts(name):  # as PATH and PYTHON_VERSION
+        return None
+    from difflib import get_close_matches  # which most starts can do without
+
     known = {each.removeprefix(begin): each for each in NAMES if each.startswith(begin)}
     close = _CLOSE if begin else _VERY_CLOSE
-    alike = difflib.get_close_matches(name.removeprefix(begin), known, n=1, cutoff=close)
+    alike = get_close_matches(name.removeprefix(begin), known, n=1, cutoff=close)
     return known[alike[0]] if alike else None
+
+
+def _parts(name: str) -> set[str]:
+    """Return what shows that a name could be one of ours: KEY or URL can be anybody's."""
+    return {part for part in (name[:2], *name.split("_")) if len(part) != 3}
+
+
+_PARTS = set[str]().union(*map(_parts, NAMES))
 
 
 def _odd_secrets(config: Config) -> Iterator[str]:

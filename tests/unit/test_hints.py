@@ -1,5 +1,7 @@
 """What is worth a sentence at start although it is permitted, and what is not."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -74,6 +76,18 @@ def test_other_names_are_never_told(load: Load, name: str) -> None:
     assert loaded.unread == (name,)
     assert hints.misnamed(loaded) == []
     assert hints.not_read(loaded) is None
+
+
+def test_an_ordinary_start_does_not_pay_for_comparing_names() -> None:
+    image = {"PATH": "/bin", "HOSTNAME": "a1", "GPG_KEY": "b2", "PYTHON_VERSION": "3.14.0"}
+    script = (
+        "import os, sys; from qsticky import config, hints\n"
+        "hints.misnamed(config.load(os.environ)); print('difflib' in sys.modules)"
+    )
+    for environ, compared in ((image, "False"), ({**image, "METRIC_PORT": "1"}, "True")):
+        run = [sys.executable, "-c", script]
+        ran = subprocess.run(run, env=environ, capture_output=True, text=True, check=True)
+        assert ran.stdout.strip() == compared
 
 
 def test_what_is_read_is_never_told(load: Load) -> None:
