@@ -2,8 +2,6 @@
 
 import importlib.util
 import logging
-import shutil
-import sys
 import tempfile
 import textwrap
 import threading
@@ -11,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from qsticky import config
-from qsticky.config import Config, LogFormat
+from qsticky.config import Config
 from qsticky.daemon import Daemon
 from qsticky.demo.catcher import Catcher
 from qsticky.demo.gluetun_simulator import GluetunSimulator
@@ -59,8 +57,6 @@ def main(scenario: str | None, minutes: float, environ: Mapping[str, str]) -> in
         play = Play(chosen, minutes * 60, stage, f"The page is at {settings.metrics_url}/")
         print(play.programme(), _where_to_look(settings), sep="\n", flush=True)
         daemon = Daemon(settings, kernel=stage.kernel)
-        if sys.stdout.isatty() and settings.log_format is LogFormat.TEXT:
-            _fit_the_terminal()
         play.start()
         try:
             return daemon.run()
@@ -105,8 +101,8 @@ class Play:
         """Say what will happen when, and what shows it."""
         scenario = self._scenario
         if len(scenario.acts) == 1:
-            names = _filled(", ".join(SCENARIOS), "  ", "  ")
-            return f"{scenario.summary}\n\n{_BAD_DAYS}\n\n{names}\n"
+            names = textwrap.fill(", ".join(SCENARIOS), _WIDTH - 2, break_on_hyphens=False)
+            return f"{scenario.summary}\n\n{_BAD_DAYS}\n\n{textwrap.indent(names, '  ')}\n"
         lines, begins = [scenario.summary, ""], 0.0
         for act in scenario.acts:
             lines.append(f"  {_clock(begins):>6}  {act.sentence}")
@@ -154,38 +150,6 @@ class Play:
 
     def _seconds(self, act: Act) -> float:
         return self._trouble if act.seconds is None else act.seconds
-
-
-class TerminalLines(logging.Formatter):
-    """Another one's lines, broken between words: a terminal would break addresses."""
-
-    def __init__(self, lines: logging.Formatter) -> None:
-        super().__init__()
-        self._lines = lines
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Format it, with the rest of a line that was broken indented below it."""
-        width = shutil.get_terminal_size((_WIDTH, 24)).columns
-        whole = self._lines.format(record).splitlines()
-        return "\n".join(_filled(line, "", "    ", width) for line in whole)
-
-
-def _fit_the_terminal() -> None:
-    for handler in logging.getLogger().handlers:
-        if handler.formatter:
-            handler.setFormatter(TerminalLines(handler.formatter))
-
-
-def _filled(text: str, first: str, others: str, width: int = _WIDTH) -> str:
-    """Break a text into lines, between words only."""
-    return textwrap.fill(
-        text,
-        width,
-        initial_indent=first,
-        subsequent_indent=others,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def _clock(seconds: float) -> str:

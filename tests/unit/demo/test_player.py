@@ -111,19 +111,6 @@ def test_now_and_then_it_says_where_the_page_is(
     day.stop()
 
 
-def test_a_log_line_is_broken_between_words_where_the_terminal_ends(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
-    message = "Serving the page and metrics at http://127.0.0.1:10058"
-    record = logging.LogRecord("qSticky", logging.INFO, "", 0, message, None, None)
-    lines = logging.Formatter("2026-08-25 22:03:03,396 - %(name)s - INFO - %(message)s")
-    assert player.TerminalLines(lines).format(record).splitlines() == [
-        "2026-08-25 22:03:03,396 - qSticky - INFO - Serving the page",
-        "    and metrics at http://127.0.0.1:10058",
-    ]
-
-
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_each_scenario_begins_calm_and_ends_in_time(name: str, stage: Stage) -> None:
     scenario = SCENARIOS[name]
