@@ -8,15 +8,9 @@ import sys
 
 TYPE_CHECKING = False  # `typing` is more than the health check needs
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
     from qsticky.config import Config
-
-# Those of `qsticky.demo.scenarios`, which the daemon need not import.
-SCENARIOS = (
-    *("outage", "gluetun-outage", "wrong-password", "ban", "vpn-restart", "no-peers"),
-    *("no-port", "rejected", "not-listening", "flapping"),
-)
 
 # An older libseccomp answers the C library's clone3 with an error that it doesn't expect.
 _NO_THREAD = (
@@ -58,7 +52,6 @@ def _main(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> "Namespace":
     import argparse
-    import textwrap
     from functools import partial
     from typing import Any
 
@@ -79,7 +72,17 @@ def _parse(arguments: list[str]) -> "Namespace":
     added["check"].add_argument(
         "--json", action="store_true", help="write a JSON document, for programs"
     )
-    demo, names = added["demo"], textwrap.fill(", ".join(SCENARIOS), 60, break_on_hyphens=False)
+    if arguments[0] == "demo":
+        _add_scenarios(added["demo"])
+    return parser.parse_args(arguments)
+
+
+def _add_scenarios(demo: "ArgumentParser") -> None:
+    import textwrap
+
+    from qsticky.demo.scenarios import SCENARIOS
+
+    names = textwrap.fill(", ".join(SCENARIOS), 60, break_on_hyphens=False)
     demo.add_argument(
         "--scenario",
         metavar="NAME",
@@ -93,7 +96,6 @@ def _parse(arguments: list[str]) -> "Namespace":
         default=10.0,
         help="how long its trouble lasts each time (default: 10)",
     )
-    return parser.parse_args(arguments)
 
 
 def minutes(text: str) -> float:

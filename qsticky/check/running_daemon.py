@@ -116,9 +116,7 @@ def health_file(facts: Facts) -> Iterator[Finding]:
     else:
         facts.left_behind = written
     facts.daemon_is_known = True
-    folder = path.parent
-    while not os.path.exists(folder) and folder != folder.parent:
-        folder = folder.parent
+    folder = next(filter(os.path.exists, path.parents), path.parent)
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         cant = f"HEALTH_FILE {path} can't be written"
         yield SECTION.failed(check, cant, *remedies.writable_health_file(facts))

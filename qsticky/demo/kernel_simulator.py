@@ -37,6 +37,7 @@ class KernelSimulator:
         self._works_from = 0  # the number of the opening
         self._peers_since, self._peers_until = -math.inf, math.inf
         qbittorrent.interfaces = {"lo": (str(_LOOPBACK),), VPN_INTERFACE: (str(_ADDRESS),)}
+        qbittorrent.reached = self.somebody_came
 
     def interface(self, name: str) -> Interface | None:
         """Tell of the interface of that name, which is there when the VPN is up."""

@@ -42,7 +42,6 @@ def main(scenario: str | None, minutes: float, environ: Mapping[str, str]) -> in
     ):
         stage = Stage(gluetun, qbittorrent, Path(folder, "forwarded_port"), Path(folder, "pass"))
         stage.set_up()
-        qbittorrent.reached = stage.kernel.somebody_came
         defaults = {
             "HEALTH_FILE": f"{folder}/status.json",
             "METRICS_ADDRESS": "127.0.0.1",

@@ -23,7 +23,6 @@ def main(scenario: str, folder: Path) -> int:
         # Evidence that the VPN came back just after a change of the port is taken for its own.
         qbittorrent.listen_port = stage.port
         stage.set_up()
-        qbittorrent.reached = stage.kernel.somebody_came
         played = folder / "played"
         threading.Thread(target=_play, args=(scenario, stage, played), daemon=True).start()
         settings = config.load({**os.environ, **variables(stage)})

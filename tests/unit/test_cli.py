@@ -14,7 +14,6 @@ import pytest
 from qsticky import __version__, cli, config, daemon, healthcheck, signals
 from qsticky.check import command
 from qsticky.demo import player as demo
-from qsticky.demo import scenarios
 from qsticky.record import trial
 from tests.end_to_end.command import qsticky_command
 from tests.real import free_port, wait_until
@@ -314,10 +313,6 @@ def test_a_test_message_to_a_wrong_address_is_a_mistake_that_does_not_tell_it() 
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "number 1 (ntfyy://)" in ran.stderr
     assert "hunter2" not in ran.stderr
-
-
-def test_it_knows_every_scenario() -> None:
-    assert tuple(scenarios.SCENARIOS) == cli.SCENARIOS
 
 
 def test_the_healthcheck_reaches_its_exit_code(tmp_path: Path) -> None:
