@@ -1,7 +1,5 @@
 """A secret is read anew from its file, once that is at rest, and keeps its value otherwise."""
 
-import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -100,16 +98,3 @@ def test_one_that_was_empty_at_start_is_revealed_once_it_is_filled(load: Load, f
     file.write_text("filled\n")
     assert loaded.metrics_password.reveal() == "filled"
     assert not loaded.metrics_password.empty
-
-
-def test_a_fifo_holds_nobody(file: Path) -> None:
-    password, ended = in_file(file), threading.Event()
-    file.unlink()
-    os.mkfifo(file)
-
-    def reveal() -> None:
-        assert password.reveal() == "first"
-        ended.set()
-
-    threading.Thread(target=reveal, daemon=True).start()
-    assert ended.wait(10)
