@@ -124,7 +124,7 @@ def check_qbittorrent(qbittorrent: QBittorrent) -> None:
 
 
 def check_types(preferences: Preferences) -> None:
-    types = [type(value) for value in vars(preferences).values()]
+    types = [type(value) for value in preferences]
     assert types == [int, bool, bool, str, str, int, Protocol, bool]
     check_text(preferences)
 
