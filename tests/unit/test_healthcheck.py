@@ -16,6 +16,7 @@ from qsticky import healthcheck
 from qsticky.clock import SystemClock
 from qsticky.errors import Reason
 from qsticky.record.health import Health
+from tests.arbitrary import json_values
 from tests.reports import degraded, failing, synced, waiting
 
 NOW = datetime(2025, 1, 24, 20, 8, 13, tzinfo=UTC)
@@ -286,12 +287,6 @@ class TestTheVerdict:
     def test_an_impossible_path_is_foreign_too(self) -> None:
         assert healthcheck.unhealthy("a\0b", NOW, LONGEST) is not None
 
-    _json: st.SearchStrategy[Any] = st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-        max_leaves=5,
-    )
-
     @settings(
         suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
     )
@@ -299,11 +294,11 @@ class TestTheVerdict:
         facts=st.fixed_dictionaries(
             {},
             optional={
-                "healthy": _json,
-                "status": _json,
-                "reason": _json,
-                "last_error": _json,
-                "stale_after": _json | st.just("9999-12-31T23:59:59-23:59"),
+                "healthy": json_values(),
+                "status": json_values(),
+                "reason": json_values(),
+                "last_error": json_values(),
+                "stale_after": json_values() | st.just("9999-12-31T23:59:59-23:59"),
             },
         )
     )

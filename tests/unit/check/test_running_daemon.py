@@ -4,7 +4,6 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from qsticky.check import running_daemon
 from qsticky.check.findings import Verdict
 from qsticky.demo.qbittorrent_simulator import QBittorrentSimulator
+from tests.arbitrary import json_values
 from tests.unit.check.conftest import PORT, Examine, Says, document
 from tests.unit.conftest import Certificates, Serve, always, read_request
 
@@ -125,20 +125,13 @@ def test_a_health_file_that_does_not_count_is_told(
     assert found["daemon"].verdict is Verdict.SKIPPED
 
 
-_json: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=5,
-)
-
-
 @settings(
     deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     facts=st.fixed_dictionaries(
         {},
-        optional=dict.fromkeys(document(), _json),
+        optional=dict.fromkeys(document(), json_values()),
     ),
     whole=st.booleans(),
 )

@@ -20,6 +20,7 @@ from qsticky.services.listen_log import LogMark
 from qsticky.services.login_limit import LoginLimit
 from qsticky.services.qbittorrent import Preferences, Protocol, QBittorrent
 from qsticky.sync.report import Trigger
+from tests.arbitrary import text
 from tests.clients import make_synchronizer
 from tests.fakes import FakeClock
 from tests.unit.conftest import Load, Script, Server
@@ -31,13 +32,13 @@ unhurried = settings(deadline=None, max_examples=25)
 # any length, NaN.
 NAMES = ["port", "ports", "listen_port", "random_port", "upnp", "current_network_interface"]
 NAMES += ["connection_status", "public_ip", "id", "message"]
-names = st.sampled_from(NAMES) | st.text(max_size=5)
+names = st.sampled_from(NAMES) | text(max_size=5)
 numbers = st.integers(-2, 70_000) | st.integers() | st.floats()
 scalars = (
     st.none().map(json.dumps)
     | st.booleans().map(json.dumps)
     | numbers.map(json.dumps)
-    | st.text(max_size=10).map(json.dumps)
+    | text(max_size=10).map(json.dumps)
     | st.sampled_from(["1e400", "-0", "0.0", '"\\ud800"', '"connected"', "9" * 4000, "9" * 5000])
     | st.integers(1, 3000).map(lambda depth: "[" * depth + "]" * depth)
 )
@@ -243,7 +244,7 @@ def port_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("gluetun") / "forwarded_port"
 
 
-lines = st.lists(st.integers(-1, 70_000).map(str) | st.text(max_size=6), max_size=5)
+lines = st.lists(st.integers(-1, 70_000).map(str) | text(max_size=6), max_size=5)
 
 
 @given(content=st.binary() | lines.map(lambda each: "\n".join(each).encode()))
