@@ -37,7 +37,7 @@ from qsticky.kernel import netlink
 from tests.contract.targets import Client
 from tests.end_to_end.command import TIME_TO_STOP, QSticky
 from tests.real import RealQBittorrent, free_port, wait_until
-from tools.chaos.footprint import Footprint, measure
+from tools.chaos.footprint import SETTLES_WITHIN, Footprint, measure
 
 CHECK_INTERVAL = 2.0
 REQUEST_TIMEOUT = 1.0
@@ -256,11 +256,13 @@ class Chaos:
         seed: int,
         *,
         simulated: bool = False,
+        settles_within: float = SETTLES_WITHIN,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.summary = Summary()
         self._random = random.Random(seed)
         self._tell = tell
+        self._settles_within = settles_within
         for name in ("qbittorrent", "qsticky", "gluetun"):
             (folder / name).mkdir()
         self._port_file = folder / "gluetun" / "forwarded_port"
@@ -286,7 +288,7 @@ class Chaos:
         )
 
     def run(self, seconds: float) -> Summary:
-        """Go on for so long, and a little longer for the last repair."""
+        """Go on for so long once all is warm, and a little longer for the last repair."""
         self._began = time.monotonic()
         try:
             self._run(seconds)
@@ -314,9 +316,10 @@ class Chaos:
                 self._qsticky = qsticky
                 qsticky.wait_for_port(self._gluetun.ports[0])
                 self._warm_up()
-                self.summary.before = measure(qsticky)
+                self.summary.before = measure(qsticky, self._settles_within)
+                until = time.monotonic() + seconds
                 with self._watched():
-                    while time.monotonic() - self._began < seconds:
+                    while time.monotonic() < until:
                         self._calm(self._random.uniform(0.1, 2.0))
                         self._round()
                     self._repaired("the end")
@@ -616,7 +619,7 @@ class Chaos:
         """Look back on the whole run, and end the process."""
         qsticky, summary = self._qsticky, self.summary
         assert summary.before
-        summary.after = measure(qsticky, at_most=summary.before)
+        summary.after = measure(qsticky, self._settles_within, summary.before)
         summary.broken += summary.after.grown(summary.before, MEMORY)
         if internal := qsticky.metric("sync_failures_total", reason="internal"):
             summary.broken.append(f"{internal:g} syncs failed by a mistake of its own")

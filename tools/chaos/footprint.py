@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tests.end_to_end.command import QSticky
 
 _MIB = 1024 * 1024
-_SETTLES_WITHIN = 15.0
+SETTLES_WITHIN = 15.0
 _MEASURED_EVERY = 2.5  # seconds: spare threads of the HTTP server end after 2 s without a request
 
 
@@ -44,13 +44,13 @@ class Footprint:
             yield f"series differ: {sorted(self.series ^ before.series)}"
 
 
-def measure(qsticky: QSticky, at_most: Footprint | None = None) -> Footprint:
+def measure(qsticky: QSticky, within: float, at_most: Footprint | None = None) -> Footprint:
     """Measure a process that has nothing to do now.
 
     Connections and their threads take a moment to end: it is measured until they are no more than
-    `at_most`, or for 15 s, and what was least counts.
+    `at_most`, or for `within` seconds, and what was least counts.
     """
-    deadline = time.monotonic() + _SETTLES_WITHIN
+    deadline = time.monotonic() + within
     least = _measure(qsticky)
     while time.monotonic() < deadline and not (at_most and not [*least.grown(at_most, 1.0)]):
         time.sleep(_MEASURED_EVERY)

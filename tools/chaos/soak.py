@@ -18,7 +18,7 @@ from qsticky.demo.simulator import Request, Response
 from tests.end_to_end.command import QSticky
 from tests.real import wait_until
 from tools import unpaced
-from tools.chaos.footprint import Footprint, measure
+from tools.chaos.footprint import SETTLES_WITHIN, Footprint, measure
 
 WARM_UP = 500
 CHANGE_EVERY = 100
@@ -83,12 +83,14 @@ class Soak:
         within: float,
         warm_up: int = WARM_UP,
         growth: float = GROWTH,
+        settles_within: float = SETTLES_WITHIN,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.summary = Summary()
         self._within = within
         self._warm_up = warm_up
         self._growth = growth
+        self._settles_within = settles_within
         self._tell = tell
         self._gluetun = _Gluetun()
         self._qbittorrent = QBittorrentSimulator()
@@ -122,10 +124,10 @@ class Soak:
         summary = self.summary
         qsticky.wait_for("synced")
         self._sync(qsticky, min(self._warm_up, syncs))
-        summary.before = measure(qsticky)
+        summary.before = measure(qsticky, self._settles_within)
         assert qsticky.get("/-/sync", "POST").status == 202
         self._sync(qsticky, syncs)
-        summary.after = measure(qsticky, at_most=summary.before)
+        summary.after = measure(qsticky, self._settles_within, summary.before)
         summary.broken += summary.after.grown(summary.before, self._growth)
         metrics = qsticky.metrics()
         summary.requests = sum(
