@@ -53,12 +53,16 @@ def _is_free(port: int) -> bool:
 
 
 def wait_until(condition: Callable[[], object], timeout: float, what: str) -> None:
-    """Poll until the condition is true; AssertionError with ``what`` after ``timeout`` seconds."""
-    deadline = time.monotonic() + timeout
+    """Poll until the condition is true; AssertionError with ``what`` after ``timeout`` seconds.
+
+    What takes long is looked at ever less often: looking takes its share of the machine.
+    """
+    deadline, pause = time.monotonic() + timeout, 0.005
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout} s in vain: {what}")
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(pause * 1.2, 0.1)
 
 
 # Debian's packages of programs that have another name than their package.
