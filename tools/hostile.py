@@ -15,12 +15,13 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.end_to_end.command import QSticky
 from tests.real import wait_until
 from tests.unit.conftest import Server, read_request
+from tools import unpaced
 
 MIB = 1024 * 1024
 BOUND = 64 * 1024  # KiB
@@ -248,7 +249,7 @@ def cookies_of_60_kib() -> Answers:
 
 @case
 def a_compressed_gigabyte() -> Answers:
-    packed = gzip.compress(bytes(256 * MIB), 9)
+    packed = gzip.compress(bytes(16 * MIB), 9) * 64
     return from_all(answer(packed, b"Content-Encoding: gzip"))
 
 
@@ -296,8 +297,21 @@ def main() -> int:
 
 def peak(answers: Answers) -> tuple[int, float]:
     """Run the daemon between services that answer so; returns KiB at most, and its seconds."""
-    table = answers if "/" in answers else {**_USUAL, **answers}
-    with Server(_answering(table)) as server, tempfile.TemporaryDirectory() as folder:
+    started = time.monotonic()
+    with beside(whole(answers)) as qsticky:
+        sync_often(qsticky)
+        return most_resident(qsticky), time.monotonic() - started
+
+
+def whole(answers: Answers) -> Answers:
+    """Add the usual answers to those that say what some paths answer."""
+    return answers if "/" in answers else {**_USUAL, **answers}
+
+
+@contextlib.contextmanager
+def beside(answers: Answers) -> Iterator[QSticky]:
+    """Run the daemon between services that answer so, which may be changed while it runs."""
+    with Server(_answering(answers)) as server, tempfile.TemporaryDirectory() as folder:
         variables = {
             "GLUETUN_HOST": "127.0.0.1",
             "GLUETUN_PORT": server.port,
@@ -308,21 +322,23 @@ def peak(answers: Answers) -> tuple[int, float]:
             "NOTIFY_AFTER": 0,
             "CHECK_INTERVAL": 3600,
         }
-        with QSticky(Path(folder), variables) as qsticky:
-            started = time.monotonic()
+        qsticky = QSticky(Path(folder), variables)
+        qsticky.command = [sys.executable, unpaced.__file__]
+        with qsticky:
             wait_until(lambda: "Serving" in qsticky.stdout, BOUNDED, "the daemon to start")
-            for count in range(1, SYNCS + 1):
-                wait_until(lambda: _syncs(qsticky) >= count, BOUNDED, f"{count} syncs")  # noqa: B023
-                qsticky.get("/-/sync", "POST")
-            return _most_resident(qsticky.pid), time.monotonic() - started
+            yield qsticky
 
 
-def _syncs(qsticky: QSticky) -> float:
-    return sum(qsticky.syncs_by_trigger().values())
+def sync_often(qsticky: QSticky) -> None:
+    """Have it sync a few times, from now on."""
+    for count in range(int(qsticky.syncs()) + 1, int(qsticky.syncs()) + SYNCS + 1):
+        qsticky.get("/-/sync", "POST")
+        wait_until(lambda: qsticky.syncs() >= count, BOUNDED, f"{count} syncs")  # noqa: B023
 
 
-def _most_resident(pid: int) -> int:
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+def most_resident(qsticky: QSticky) -> int:
+    """Read the most memory that it ever had resident, in KiB."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{qsticky.pid}/status").read_text())
     assert found
     return int(found[1])
 
