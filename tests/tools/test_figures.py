@@ -37,6 +37,6 @@ def test_two_runs_are_laid_side_by_side() -> None:
 
 
 def test_a_sync_that_changes_nothing_is_three_requests_on_kept_connections() -> None:
-    figures = list(measure.requests(Plan()))
+    figures = list(measure.requests(Plan(), syncs=20))
     assert len(figures) == 4
     assert all(figure.reached for figure in figures), table([figure.row() for figure in figures])

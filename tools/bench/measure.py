@@ -124,16 +124,16 @@ def healthcheck(plan: Plan) -> Iterator[Figure]:
     yield Figure("health check, CPU", "ms", *cpus, 1.2)
 
 
-def requests(plan: Plan) -> Iterator[Figure]:
+def requests(plan: Plan, syncs: int = SYNCS) -> Iterator[Figure]:
     """Count what a sync asks when nothing changed, and on how many connections."""
     with stage(plan, real=False, routes=(PORT_ROUTE, PUBLIC_IP_ROUTE)) as scene:
-        asked, _, _ = _asked(scene, SYNCS // 5)
+        asked, _, _ = _asked(scene, syncs // 5)
         yield Figure("requests per sync, with the public address", "", [asked], most=4)
     with stage(plan, real=False) as scene:
-        asked, logins, opened = _asked(scene, SYNCS)
+        asked, logins, opened = _asked(scene, syncs)
         yield Figure("requests per sync", "", [asked], most=3)
-        yield Figure(f"logins in {SYNCS} syncs", "", [logins], most=0)
-        yield Figure(f"connections opened in {SYNCS} syncs", "", [opened], most=0)
+        yield Figure(f"logins in {syncs} syncs", "", [logins], most=0)
+        yield Figure(f"connections opened in {syncs} syncs", "", [opened], most=0)
 
 
 def scrape(plan: Plan) -> Iterator[Figure]:
