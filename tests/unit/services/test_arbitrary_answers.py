@@ -18,6 +18,7 @@ from qsticky.services.factory import make_gluetun, make_qbittorrent
 from qsticky.services.gluetun import Gluetun
 from qsticky.services.listen_log import LogMark
 from qsticky.services.login_limit import LoginLimit
+from qsticky.services.port_file import PortFile
 from qsticky.services.qbittorrent import Preferences, Protocol, QBittorrent
 from qsticky.sync.report import Trigger
 from tests.arbitrary import text
@@ -248,9 +249,9 @@ lines = st.lists(st.integers(-1, 70_000).map(str) | text(max_size=6), max_size=5
 
 
 @given(content=st.binary() | lines.map(lambda each: "\n".join(each).encode()))
-def test_any_port_file_holds_ports_or_none(load: Load, port_file: Path, content: bytes) -> None:
+def test_any_port_file_holds_ports_or_none(port_file: Path, content: bytes) -> None:
     port_file.write_bytes(content)
-    ports = make_gluetun(load(GLUETUN_PORT_FILE=port_file), lambda _: None).ports_in_file()
+    ports = PortFile(port_file, FakeClock()).ports()
     assert all(type(port) is int and 1 <= port <= 65535 for port in ports)
 
 
