@@ -59,8 +59,9 @@ def blocked_signals(status: Path) -> int:
     return int(status.read_text().partition("SigBlk:")[2].split()[0], 16)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-@pytest.mark.parametrize("command", [["-m", "qsticky"], [qsticky_command()]])
+@pytest.mark.parametrize(
+    ("command", "name"), [(["-m", "qsticky"], "SIGTERM"), ([qsticky_command()], "SIGINT")]
+)
 def test_a_signal_in_the_first_milliseconds_ends_the_daemon_with_0(
     command: list[str], name: str, tmp_path: Path
 ) -> None:
