@@ -126,7 +126,7 @@ def test_a_health_file_that_does_not_count_is_told(
 
 
 @settings(
-    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     facts=st.fixed_dictionaries(
