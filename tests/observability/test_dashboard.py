@@ -85,13 +85,12 @@ def test_grafanas_own_types_allow_it(board: str) -> None:
     jsonschema.validate(document, SCHEMAS["dashboard"])
 
 
-@pytest.mark.parametrize("title", PANELS)
-def test_grafanas_own_types_allow_the_options_of_a_panel(title: str) -> None:
-    panel = PANELS[title]
-    jsonschema.validate(panel["options"], SCHEMAS["options"][panel["type"]])
-    defaults = panel["fieldConfig"]["defaults"]
-    if "custom" in defaults:
-        jsonschema.validate(defaults["custom"], SCHEMAS["custom"][panel["type"]])
+def test_grafanas_own_types_allow_the_options_of_each_panel() -> None:
+    for panel in PANELS.values():  # one that they don't allow is in the error
+        jsonschema.validate(panel["options"], SCHEMAS["options"][panel["type"]])
+        defaults = panel["fieldConfig"]["defaults"]
+        if "custom" in defaults:
+            jsonschema.validate(defaults["custom"], SCHEMAS["custom"][panel["type"]])
 
 
 @EACH_BOARD
@@ -178,57 +177,55 @@ def test_it_leads_to_the_other_one_and_to_what_is_more_to_see(board: str) -> Non
     assert links[:-3] == (["All instances", "Page"] if board == dashboard.ONE else [])
 
 
-@pytest.mark.parametrize("title", PANELS)
-def test_counts_are_whole_numbers(title: str) -> None:
-    defaults = PANELS[title]["fieldConfig"]["defaults"]
-    if PANELS[title]["type"] == "timeseries" and defaults["unit"] == "none":
-        assert defaults["decimals"] == 0
+def test_counts_are_whole_numbers() -> None:
+    for title, panel in PANELS.items():
+        defaults = panel["fieldConfig"]["defaults"]
+        if panel["type"] == "timeseries" and defaults["unit"] == "none":
+            assert defaults["decimals"] == 0, title
 
 
-@pytest.mark.parametrize("name", EXPRESSIONS)
-def test_every_selector_heeds_the_chosen_job_and_instance(name: str) -> None:
-    expression = EXPRESSIONS[name]
-    metrics = re.findall(r"\b(?:up|(?:qsticky|process|python)_\w+)\b", expression)
-    selectors = re.findall(r'\w+{job=~"\$job", instance=~"\$instance"[,}]', expression)
-    assert len(metrics) == len(selectors) == expression.count("{") > 0
+def test_every_selector_heeds_the_chosen_job_and_instance() -> None:
+    for name, expression in EXPRESSIONS.items():
+        metrics = re.findall(r"\b(?:up|(?:qsticky|process|python)_\w+)\b", expression)
+        selectors = re.findall(r'\w+{job=~"\$job", instance=~"\$instance"[,}]', expression)
+        assert len(metrics) == len(selectors) == expression.count("{") > 0, name
 
 
-@pytest.mark.parametrize("name", EXPRESSIONS)
-def test_a_rate_is_taken_over_grafanas_own_interval(name: str) -> None:
-    expression = EXPRESSIONS[name]
-    # What ranks instances looks at the whole time range, once.
-    windows = re.findall(r"(\w+)\(\w+{[^}]*}(\[[^]]+\](?: @ end\(\))?)", expression)
-    assert len(windows) == expression.count("[")
-    for function, window in windows:
-        drawn = function in ("rate", "increase") and window == "[$__rate_interval]"
-        assert drawn or window == "[$__range] @ end()"
+def test_a_rate_is_taken_over_grafanas_own_interval() -> None:
+    for name, expression in EXPRESSIONS.items():
+        # What ranks instances looks at the whole time range, once.
+        windows = re.findall(r"(\w+)\(\w+{[^}]*}(\[[^]]+\](?: @ end\(\))?)", expression)
+        assert len(windows) == expression.count("["), name
+        for function, window in windows:
+            drawn = function in ("rate", "increase") and window == "[$__rate_interval]"
+            assert drawn or window == "[$__range] @ end()", name
 
 
-@pytest.mark.parametrize("title", PANELS)
-def test_a_panel_is_made_of_what_grafana_knows_where_its_types_allow_anything(title: str) -> None:
-    panel = PANELS[title]
-    known = {"datasource", "editorMode", "expr", "refId"}
-    known |= (
-        {"format", "instant", "legendFormat", "range"} if _of_prometheus(panel) else {"queryType"}
-    )
-    assert all(target.keys() <= known for target in panel["targets"])
-    assert all(target.get("format") in (None, "heatmap", "table") for target in panel["targets"])
-    config = panel["fieldConfig"]
-    assert config["defaults"]["unit"] in UNITS
-    for override in config["overrides"]:
-        for name, value in ((one["id"], one["value"]) for one in override["properties"]):
-            assert name in OVERRIDES
-            assert name != "unit" or value in UNITS
+def test_a_panel_is_made_of_what_grafana_knows_where_its_types_allow_anything() -> None:
+    for title, panel in PANELS.items():
+        known = {"datasource", "editorMode", "expr", "refId"}
+        if panel["datasource"] == PROMETHEUS:
+            known |= {"format", "instant", "legendFormat", "range"}
+        else:
+            known |= {"queryType"}
+        for target in panel["targets"]:
+            assert target.keys() <= known, title
+            assert target.get("format") in (None, "heatmap", "table"), title
+        config = panel["fieldConfig"]
+        assert config["defaults"]["unit"] in UNITS, title
+        for override in config["overrides"]:
+            for name, value in ((one["id"], one["value"]) for one in override["properties"]):
+                assert name in OVERRIDES, title
+                assert name != "unit" or value in UNITS, title
 
 
-@pytest.mark.parametrize("name", PANELS)
-def test_a_panel_says_what_it_shows(name: str) -> None:
-    panel = PANELS[name]
-    assert re.fullmatch(r"[A-Z].{2,22}", panel["title"])  # what isn't cut on a laptop
-    assert re.fullmatch(r"[A-Z].{20,}\.", panel["description"], re.DOTALL)
-    refs = [target["refId"] for target in panel["targets"]]
-    assert refs == list("ABCDEFG"[: len(refs)])
-    assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
+def test_a_panel_says_what_it_shows() -> None:
+    for title, panel in PANELS.items():
+        assert re.fullmatch(r"[A-Z].{2,22}", panel["title"]), title  # what isn't cut on a laptop
+        assert re.fullmatch(r"[A-Z].{20,}\.", panel["description"], re.DOTALL), title
+        refs = [target["refId"] for target in panel["targets"]]
+        assert refs == list("ABCDEFG"[: len(refs)]), title
+        assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
 
 
 @EACH_BOARD
@@ -287,10 +284,6 @@ def test_an_annotation_asks_the_same_in_old_and_new_grafanas() -> None:
         assert one["enable"] is True
         assert one["expr"] == one["target"]["expr"]  # the former up to Grafana 11
         assert one["step"] == one["target"]["interval"]
-
-
-def _of_prometheus(panel: Mapping[str, Any]) -> bool:
-    return bool(panel["datasource"] == PROMETHEUS)
 
 
 def _cells(position: Mapping[str, int]) -> Iterator[tuple[int, int]]:
