@@ -45,13 +45,11 @@ def times_opened(client: Client, port: int, *, after: int) -> int:
 
 
 @every_release
-@pytest.mark.parametrize("document", ['{"nonsense": 1}', "[1]", "no JSON", ""])
-def test_almost_anything_is_answered_200_without_a_body(
-    qbittorrent: Subject, document: str
-) -> None:
+def test_almost_anything_is_answered_200_without_a_body(qbittorrent: Subject) -> None:
     client = qbittorrent.logged_in()
-    response = client.post("app/setPreferences", {"json": document})
-    assert (response.status_code, response.content) == (200, b"")
+    for document in ('{"nonsense": 1}', "[1]", "no JSON", ""):
+        response = client.post("app/setPreferences", {"json": document})
+        assert (response.status_code, response.content) == (200, b""), document
 
 
 @every_release
