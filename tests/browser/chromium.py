@@ -1,11 +1,15 @@
 """A real Chromium that speaks to nobody but the page that it is shown."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from playwright.sync_api import Browser, Page, sync_playwright
+from typing import TYPE_CHECKING
 
 from tests.real import require
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 PHONE, DESKTOP = 320, 1280  # pixels
 _FLAGS = (
@@ -19,6 +23,8 @@ _FLAGS = (
 def chromium() -> Iterator[Browser]:
     """Start it; the test is skipped where there is none."""
     program = require("chromium")
+    from playwright.sync_api import sync_playwright  # it takes a while, in each test process
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=_FLAGS)
         yield browser

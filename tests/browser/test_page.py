@@ -1,12 +1,17 @@
 """The page in a real Chromium: every state, light and dark, on a phone and on a desktop."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page
 
 from tests.browser.chromium import DESKTOP, PHONE, chromium, look
 from tests.browser.scenes import SCENES, Site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 REFRESHED = 10_000  # milliseconds; the page refreshes itself every 5 seconds
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 
@@ -62,6 +61,13 @@ OF_THE_PLUGIN = (
 )
 
 
+def validate(document: object, schema: Mapping[str, Any]) -> None:
+    """Raise an error that shows what a schema does not allow."""
+    from jsonschema import validate  # it takes a while to import
+
+    validate(document, schema)
+
+
 def without(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """Return a document less some of its fields."""
     return {name: value for name, value in document.items() if name not in names}
@@ -82,15 +88,15 @@ def test_grafanas_own_types_allow_it(board: str) -> None:
     loaded = BOARDS[board]
     annotations = [without(one, *OF_THE_PLUGIN) for one in loaded["annotations"]["list"]]
     document = without(loaded, *OF_THE_FILE) | {"annotations": {"list": annotations}}
-    jsonschema.validate(document, SCHEMAS["dashboard"])
+    validate(document, SCHEMAS["dashboard"])
 
 
 def test_grafanas_own_types_allow_the_options_of_each_panel() -> None:
     for panel in PANELS.values():  # one that they don't allow is in the error
-        jsonschema.validate(panel["options"], SCHEMAS["options"][panel["type"]])
+        validate(panel["options"], SCHEMAS["options"][panel["type"]])
         defaults = panel["fieldConfig"]["defaults"]
         if "custom" in defaults:
-            jsonschema.validate(defaults["custom"], SCHEMAS["custom"][panel["type"]])
+            validate(defaults["custom"], SCHEMAS["custom"][panel["type"]])
 
 
 @EACH_BOARD

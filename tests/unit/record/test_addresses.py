@@ -22,7 +22,6 @@ import pytest
 import requests
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
-from apprise.manager_plugins import NotificationManager
 from urllib3.connection import HTTPConnection
 
 from qsticky import notify_urls
@@ -396,6 +395,8 @@ SCHEMES = [
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_scheme_leads_to_the_service_that_apprise_would_take(scheme: str) -> None:
+    from apprise.manager_plugins import NotificationManager  # it takes a while to import
+
     theirs = NotificationManager()[scheme]  # type: ignore[no-untyped-call]
     (ours,) = notify_urls._kinds(scheme)
     assert (ours.__module__, ours.__name__) == (theirs.__module__, theirs.__name__)
