@@ -612,7 +612,7 @@ class Chaos:
     def _warm_up(self) -> None:
         """Have it do once what it will do, so that what it keeps from that is not growth."""
         with self._slow_clients(), self._storm():
-            time.sleep(1)
+            time.sleep(0.3)
         self._qsticky.sync()
 
     def _close(self) -> None:
