@@ -6,9 +6,11 @@ import http.client
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.message import Message
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Self
@@ -121,8 +123,18 @@ def server(target: Target) -> Iterator[Subject]:
         yield subject
 
 
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Callable[[Target], Subject]]:
+    """Start each qBittorrent once for several tests."""
+    with ExitStack() as running:
+        yield cache(lambda target: running.enter_context(target.run(Options())))
+
+
 def is_banned(server: Subject) -> bool:
-    """Log in with the right password, and tell whether the address is banned."""
+    """Log in with the right password, and tell whether the address is banned.
+
+    If it is not, its refusals are forgotten.
+    """
     response = server.client().login()
     assert response.ok != (response.status_code == 403 and "banned" in response.text)
     return not response.ok
@@ -344,18 +356,22 @@ SPOILT: dict[str, Callable[[bytes], bytes | None]] = {
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=list(SPOILT))
 @every_real_one
 def test_a_login_whose_answer_is_lost_or_another_s_counts_as_refused(
-    server: Subject, spoil: Callable[[bytes], bytes | None]
+    lasting: Callable[[Target], Subject],
+    target: Target,
+    spoil: Callable[[bytes], bytes | None],
 ) -> None:
+    server = lasting(target)
+    assert not is_banned(server)
     with Between(server, spoil) as between:
         user = User(between.url)
-        user.call_every(MINUTE, HOUR)
+        user.call_every(MINUTE, ENOUGH)
         assert user.logins == FIRST_FOUR
         assert between.logins == 4
         assert user.refusals == []
         assert not is_banned(server)
         # A right password behind what was too busy to say so heals by itself.
         assert "one is sent every hour" in user.problem()
-        user.call_every(MINUTE, 2 * HOUR)
+        user.call_every(10 * MINUTE, 3 * HOUR - ENOUGH)
         assert len(user.logins) == 6
 
 
