@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,9 +138,24 @@ def test_text_lines_are_for_people_and_debug_tells_every_sync(start: Start) -> N
     assert len([line for line in lines if " - DEBUG - Sync (" in line]) == 2
 
 
+# It is 10 seconds that a port lasts otherwise.
+QUICKLY = """
+import sys
+from dataclasses import replace
+
+from qsticky import cli
+from qsticky.demo import player
+
+(act,) = player.FOLLOWING.acts
+player.FOLLOWING = replace(player.FOLLOWING, acts=(replace(act, every=2.0),))
+sys.exit(cli.main())
+"""
+
+
 def test_the_demonstration_shows_a_port_that_is_followed(tmp_path: Path) -> None:
     # What it sets itself, such as where both services are, it takes from nobody.
     demo = QSticky(tmp_path, {"GLUETUN_HOST": "gluetun.invalid"}, ["demo"])
+    demo.command = [sys.executable, "-c", QUICKLY]
     with demo:
         wait_until(lambda: "Serving the page" in demo.stdout, BOUND, "it to serve")
         followed = re.compile(r" - INFO - Successfully updated port to (\d+)\n")
