@@ -35,7 +35,7 @@ from tests.fakes import TUN0, FakeClock, FakeKernel
 
 PAGE = Path(__file__).parents[3] / "docs" / "troubleshooting.md"
 BEGIN, END = "<!-- sentences: begin -->\n", "<!-- sentences: end -->\n"
-TIMEOUT = "1.5"
+TIMEOUT = "0.9"
 KEY = "a-long-random-key"
 LISTENERS = [Listener(TUN0.addresses[0], port, 0) for port in (51500, 51501)]
 BASIC = {"GLUETUN_USERNAME": "me", "GLUETUN_PASSWORD": "wrong"}
