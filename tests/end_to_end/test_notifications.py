@@ -91,7 +91,10 @@ def test_a_failure_and_its_end_are_told_with_their_facts(
     qbittorrent.start()
     webhook.wait_for("failing", "recovered")
     assert webhook.documents[1]["status"] == "synced"
-    assert qsticky.metric("notifications_total", result="sent") == 2
+    # It is counted once the webhook's answer was read.
+    wait_until(
+        lambda: qsticky.metric("notifications_total", result="sent") == 2, BOUND, "both to count"
+    )
     assert SECRET not in shown(qsticky)
 
 
