@@ -11,6 +11,7 @@ from qsticky.services.http import HttpClient, Response
 
 VPN_STATUS = "/v1/vpn/status"
 IN_A_ROLE = f"PUT {VPN_STATUS}"
+_PATIENCE = 60.0  # stopping waits for Gluetun's down command, starting for the VPN
 
 
 class VpnStatus(StrEnum):
@@ -23,19 +24,12 @@ class VpnStatus(StrEnum):
 class VpnControl:
     """The VPN of one Gluetun; from any thread, over a connection of its own for each request.
 
-    `credential` gives what to present, anew for each request. Gluetun has `patience`
-    seconds to answer: stopping waits for its down command, starting for the VPN.
+    `credential` gives what to present, anew for each request.
     """
 
-    def __init__(
-        self,
-        http: HttpClient,
-        credential: Callable[[], Credential],
-        patience: float = 60.0,
-    ) -> None:
+    def __init__(self, http: HttpClient, credential: Callable[[], Credential]) -> None:
         self._http = http
         self._credential = credential
-        self._patience = patience
 
     def set_status(self, status: VpnStatus) -> str:
         """Tell it to stop or to run, and return what came of it, in Gluetun's words.
@@ -71,7 +65,7 @@ class VpnControl:
     def _put(self, body: Mapping[str, str]) -> Iterator[Response]:
         headers = self._credential().headers
         with self._http.exchange(
-            "PUT", VPN_STATUS, headers=headers, document=body, patience=self._patience
+            "PUT", VPN_STATUS, headers=headers, document=body, patience=_PATIENCE
         ) as answer:
             if answer.status == 401:
                 raise RoleError(

@@ -10,6 +10,7 @@ import pytest
 from qsticky.demo.gluetun_simulator import GluetunRelease, GluetunSimulator, VpnStatus
 from qsticky.demo.simulator import Answer, Disconnect, Hang
 from qsticky.errors import Reason
+from qsticky.services import vpn_control
 from qsticky.services.gluetun import gluetun_service
 from qsticky.services.gluetun_roles import Credential
 from qsticky.services.http import HttpClient, unobserved
@@ -152,12 +153,12 @@ def begin() -> Iterator[Begin]:
     """Starts a restart beside a simulated Gluetun without a port; takes the simulator's options."""
     scenes = []
 
-    def begin(patience: float = LONG, **options: object) -> Scene:
+    def begin(**options: object) -> Scene:
         gluetun = GluetunSimulator(**options)  # type: ignore[arg-type]
         gluetun.start()
         clock = FakeClock()
         http = HttpClient(gluetun_service(gluetun.url), LONG, unobserved)
-        control = VpnControl(http, lambda: Credential({"X-API-Key": b"key"}), patience)
+        control = VpnControl(http, lambda: Credential({"X-API-Key": b"key"}))
         restart = VpnRestart(control, after=AFTER, clock=clock, tell=lambda news: scene.tell(news))
         scene = Scene(gluetun, restart, clock)
         scenes.append(scene)
@@ -344,8 +345,11 @@ def test_a_gluetun_that_dies_between_the_two_is_told_to_run_until_it_is_back(beg
     assert scene.clock.waits[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
-def test_a_gluetun_that_hangs_between_the_two_is_told_once(begin: Begin) -> None:
-    scene = begin(patience=PATIENCE)
+def test_a_gluetun_that_hangs_between_the_two_is_told_once(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vpn_control, "_PATIENCE", PATIENCE)
+    scene = begin()
     scene.gluetun.held = "stopping"
     scene.pass_time()
     wait_until(lambda: len(scene.clock.waits) >= 3, LONG, "some requests without an answer")
