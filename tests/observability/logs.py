@@ -38,7 +38,7 @@ def mistaken(self, *arguments, sync=Synchronizer.sync):
         raise Fatal("for good")
     if os.path.exists("sync-fails"):
         warnings.warn("this will go away", DeprecationWarning)
-        logging.getLogger("urllib3.connectionpool").warning("Retrying\\nafter %s", "a reset")
+        logging.getLogger("a.library").warning("Retrying\\nafter %s", "a reset")
         raise ZeroDivisionError("one line\\nand another")
     return sync(self, *arguments)
 

@@ -344,7 +344,7 @@ class TestRecentEvents:
         journal = Journal(output.set_up(LogFormat.TEXT, "DEBUG", recent=recent), clock)
         journal.record(synced())
         journal.warning("worth a look")
-        logging.getLogger("urllib3").warning("a library's own")
+        logging.getLogger("a.library").warning("a library's own")
         assert recent() == ()
 
     def test_the_last_20_are_kept_with_their_times(self, output: Output, clock: FakeClock) -> None:

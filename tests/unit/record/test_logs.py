@@ -133,18 +133,18 @@ class TestWhoSpeaks:
         self, output: Output, log_format: LogFormat
     ) -> None:
         output.set_up(log_format, "DEBUG")
-        library = logging.getLogger("urllib3.connectionpool")
+        library = logging.getLogger("a.library")
         library.info("not heard")
         library.warning("heard: %s", "this")
         text = output.text()
         assert len(text.splitlines()) == 1
         if log_format is LogFormat.JSON:
             line = json.loads(text)
-            assert line["logger"] == "urllib3.connectionpool"
+            assert line["logger"] == "a.library"
             assert (line["level"], line["message"]) == ("warning", "heard: this")
         else:
             assert TEXT_LINE.match(text)
-            assert text.endswith(" - urllib3.connectionpool - WARNING - heard: this\n")
+            assert text.endswith(" - a.library - WARNING - heard: this\n")
 
     @pytest.mark.parametrize("log_format", LogFormat)
     def test_warnings_are_log_lines(self, output: Output, log_format: LogFormat) -> None:

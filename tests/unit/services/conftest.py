@@ -109,14 +109,14 @@ def cookie_of(request: Request) -> str | None:
 
 
 @pytest.fixture
-def requests_mock() -> Iterator[Mocker]:
+def mocker() -> Iterator[Mocker]:
     with Mocker() as mocker:
         yield mocker
 
 
 @pytest.fixture
-def webui(requests_mock: Mocker) -> WebUI:
-    return WebUI(requests_mock)
+def webui(mocker: Mocker) -> WebUI:
+    return WebUI(mocker)
 
 
 @pytest.fixture(params=["up to 5.1", "from 5.2 on"])

@@ -44,13 +44,13 @@ def gluetun(load: Load, exchanges: list[Exchange]) -> Gluetun:
 
 
 @pytest.fixture
-def install(requests_mock: Mocker) -> Callable[[Release], None]:
+def install(mocker: Mocker) -> Callable[[Release], None]:
     """Has Gluetun answer as a release does; a later one replaces it."""
 
     def install(release: Release) -> None:
         for route, (status, body) in zip((NEW, OLD), release, strict=True):
             headers = {"Location": NEW} if status == 301 else {}
-            requests_mock.get(URL + route, status_code=status, text=body, headers=headers)
+            mocker.get(URL + route, status_code=status, text=body, headers=headers)
 
     return install
 
@@ -409,8 +409,8 @@ def test_a_sentence_about_no_port_stays_short(
     assert len(sentence) < 400
 
 
-def test_an_unreachable_gluetun_is_told(gluetun: Gluetun, requests_mock: Mocker) -> None:
-    requests_mock.get(URL + NEW, exc=ConnectionRefusedError())
+def test_an_unreachable_gluetun_is_told(gluetun: Gluetun, mocker: Mocker) -> None:
+    mocker.get(URL + NEW, exc=ConnectionRefusedError())
     sentence = failure(gluetun, Reason.GLUETUN_UNREACHABLE, ErrorKind.CONNECTION)
     assert "refused the connection" in sentence
 
@@ -439,21 +439,21 @@ def test_an_unreachable_gluetun_is_told(gluetun: Gluetun, requests_mock: Mocker)
 def test_each_authentication_sends_its_header_on_both_routes(
     load: Load,
     install: Install,
-    requests_mock: Mocker,
+    mocker: Mocker,
     exchanges: list[Exchange],
     variables: dict[str, str],
     headers: dict[str, str],
 ) -> None:
     install(ports_by("3.40", '{"port":5914}'))
     make_gluetun(load(GLUETUN_HOST="gluetun", **variables), exchanges.append).forwarded_ports()
-    assert len(requests_mock.request_history) == 2
-    for request in requests_mock.request_history:
+    assert len(mocker.request_history) == 2
+    for request in mocker.request_history:
         names = ("X-API-Key", "Authorization")
         assert {name: request.headers[name] for name in names if name in request.headers} == headers
 
 
 def test_a_key_that_changes_on_disk_is_sent_anew(
-    load: Load, install: Install, requests_mock: Mocker, tmp_path: Path
+    load: Load, install: Install, mocker: Mocker, tmp_path: Path
 ) -> None:
     install(ports_by("3.41", '{"port":5914}'))
     key = tmp_path / "gluetun_apikey"
@@ -462,7 +462,7 @@ def test_a_key_that_changes_on_disk_is_sent_anew(
     for content in ("", "first\n", "second\n"):
         key.write_text(content)
         gluetun.forwarded_ports()
-    sent = [request.headers.get("X-API-Key") for request in requests_mock.request_history]
+    sent = [request.headers.get("X-API-Key") for request in mocker.request_history]
     assert sent == [None, "first", "second"]
 
 
@@ -512,9 +512,9 @@ def test_whether_a_credential_is_needed_can_be_told(
     ],
 )
 def test_the_public_address_is_told_where_it_is_known(
-    gluetun: Gluetun, requests_mock: Mocker, body: str, found: PublicAddress | None
+    gluetun: Gluetun, mocker: Mocker, body: str, found: PublicAddress | None
 ) -> None:
-    mocked = requests_mock.get(URL + IP, text=body)
+    mocked = mocker.get(URL + IP, text=body)
     assert [gluetun.public_address() for _ in range(2)] == [found] * 2
     assert mocked.call_count == 2
     assert mocked.request_history[-1].headers["X-API-Key"] == "key"
@@ -524,29 +524,29 @@ def test_the_public_address_is_told_where_it_is_known(
 def test_a_refused_public_address_is_not_asked_for_until_gluetun_was_away(
     gluetun: Gluetun,
     install: Install,
-    requests_mock: Mocker,
+    mocker: Mocker,
     exchanges: list[Exchange],
     status: int,
 ) -> None:
-    mocked = requests_mock.get(URL + IP, status_code=status)
+    mocked = mocker.get(URL + IP, status_code=status)
     assert [gluetun.public_address() for _ in range(3)] == [None] * 3
     assert mocked.call_count == 1
     assert [exchange.error for exchange in exchanges] == [None]
     assert gluetun.public_ip_refused
-    requests_mock.get(URL + NEW, exc=ConnectionRefusedError())
+    mocker.get(URL + NEW, exc=ConnectionRefusedError())
     failure(gluetun, Reason.GLUETUN_UNREACHABLE, ErrorKind.CONNECTION)
     install(ports_by("3.41", '{"port":5914}'))
-    requests_mock.get(URL + IP, text='{"public_ip":"203.0.113.7"}')
+    mocker.get(URL + IP, text='{"public_ip":"203.0.113.7"}')
     assert gluetun.public_address() == PublicAddress("203.0.113.7", None)
     assert not gluetun.public_ip_refused
 
 
 def test_a_public_address_that_cannot_be_asked_for_is_no_error(
-    gluetun: Gluetun, requests_mock: Mocker
+    gluetun: Gluetun, mocker: Mocker
 ) -> None:
-    requests_mock.get(URL + IP, exc=TimeoutError())
+    mocker.get(URL + IP, exc=TimeoutError())
     assert gluetun.public_address() is None
-    requests_mock.get(URL + IP, text='{"public_ip":"203.0.113.7"}')
+    mocker.get(URL + IP, text='{"public_ip":"203.0.113.7"}')
     assert gluetun.public_address() == PublicAddress("203.0.113.7", None)
 
 
@@ -592,26 +592,26 @@ def test_the_version_is_told_as_far_as_it_can_be(
     ],
 )
 def test_what_is_no_version_is_none(
-    gluetun: Gluetun, requests_mock: Mocker, version: Reply, unknown: Reply, told: str | None
+    gluetun: Gluetun, mocker: Mocker, version: Reply, unknown: Reply, told: str | None
 ) -> None:
-    requests_mock.get(ANY, status_code=unknown[0], text=unknown[1])
-    requests_mock.get(f"{URL}/v1/version", status_code=version[0], text=version[1])
+    mocker.get(ANY, status_code=unknown[0], text=unknown[1])
+    mocker.get(f"{URL}/v1/version", status_code=version[0], text=version[1])
     assert gluetun.version() == told
 
 
-def test_a_silent_gluetun_has_no_version(gluetun: Gluetun, requests_mock: Mocker) -> None:
-    requests_mock.get(ANY, exc=ConnectionRefusedError())
+def test_a_silent_gluetun_has_no_version(gluetun: Gluetun, mocker: Mocker) -> None:
+    mocker.get(ANY, exc=ConnectionRefusedError())
     assert gluetun.version() is None
 
 
 def test_a_gluetun_that_was_away_may_be_back_as_another_version(
-    gluetun: Gluetun, install: Install, requests_mock: Mocker
+    gluetun: Gluetun, install: Install, mocker: Mocker
 ) -> None:
-    requests_mock.get(ANY, status_code=401)
+    mocker.get(ANY, status_code=401)
     install(ports_by("3.40", '{"port":5914}'))
     gluetun.forwarded_ports()
     assert gluetun.version() == "3.39.1 to 3.40"
-    requests_mock.get(URL + OLD, exc=ConnectionRefusedError())
+    mocker.get(URL + OLD, exc=ConnectionRefusedError())
     failure(gluetun, Reason.GLUETUN_UNREACHABLE, ErrorKind.CONNECTION)
     assert gluetun.version() == "3.39.1 to 3.41.1"
 

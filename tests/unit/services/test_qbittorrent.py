@@ -148,10 +148,8 @@ def test_preferences_that_are_no_json_are_told(
 
 
 @pytest.mark.parametrize("status", [301, 404, 429, 500])
-def test_another_status_is_told(
-    qbittorrent: QBittorrent, requests_mock: Mocker, status: int
-) -> None:
-    requests_mock.get(URL + READ, status_code=status)
+def test_another_status_is_told(qbittorrent: QBittorrent, mocker: Mocker, status: int) -> None:
+    mocker.get(URL + READ, status_code=status)
     error = failure(qbittorrent)
     assert f"answered {status};" in str(error)
     assert isinstance(error, ServiceError)
@@ -170,9 +168,9 @@ def test_another_status_is_told(
     ],
 )
 def test_a_redirect_that_leads_to_https_names_its_port(
-    qbittorrent: QBittorrent, requests_mock: Mocker, location: str, leads: str | None
+    qbittorrent: QBittorrent, mocker: Mocker, location: str, leads: str | None
 ) -> None:
-    requests_mock.get(URL + READ, status_code=301, headers={"Location": location})
+    mocker.get(URL + READ, status_code=301, headers={"Location": location})
     told = str(failure(qbittorrent))
     assert ("set QBITTORRENT_HTTPS=true and" in told) is bool(leads)
     assert (leads or "answered 301; check that") in told
@@ -224,15 +222,15 @@ def test_what_is_no_port_is_never_set(
 
 @pytest.mark.parametrize(("status", "body"), [(200, "whatever"), (201, "Ok."), (204, "")])
 def test_any_2xx_is_a_port_set(
-    qbittorrent: QBittorrent, requests_mock: Mocker, status: int, body: str
+    qbittorrent: QBittorrent, mocker: Mocker, status: int, body: str
 ) -> None:
-    mocked = requests_mock.post(URL + WRITE, status_code=status, text=body)
+    mocked = mocker.post(URL + WRITE, status_code=status, text=body)
     qbittorrent.set_listen_port(51218)
     assert mocked.call_count == 1
 
 
-def test_a_port_that_is_not_taken_is_told(qbittorrent: QBittorrent, requests_mock: Mocker) -> None:
-    requests_mock.post(URL + WRITE, status_code=400)
+def test_a_port_that_is_not_taken_is_told(qbittorrent: QBittorrent, mocker: Mocker) -> None:
+    mocker.post(URL + WRITE, status_code=400)
     with pytest.raises(ServiceError, match="answered 400") as caught:
         qbittorrent.set_listen_port(51218)
     assert caught.value.kind is ErrorKind.HTTP_STATUS
@@ -281,17 +279,17 @@ def test_what_else_is_told_of_connections(
 
 
 def test_interfaces_and_their_addresses_are_listed(
-    qbittorrent: QBittorrent, requests_mock: Mocker
+    qbittorrent: QBittorrent, mocker: Mocker
 ) -> None:
     interfaces = [{"name": "lo", "value": "lo"}, {"name": "x"}, 1, {"name": "VPN", "value": "tun0"}]
-    requests_mock.get(URL + INTERFACES, json=interfaces)
-    mocked = requests_mock.get(URL + ADDRESSES, json=["10.2.0.2", "fe80::1%4", "any", 1])
+    mocker.get(URL + INTERFACES, json=interfaces)
+    mocked = mocker.get(URL + ADDRESSES, json=["10.2.0.2", "fe80::1%4", "any", 1])
     assert qbittorrent.interfaces() == ("lo", "tun0")
     addresses = qbittorrent.interface_addresses("tun 0&")
     assert addresses
     assert list(map(str, addresses)) == ["10.2.0.2", "fe80::1"]
     assert mocked.request_history[0].query == "iface=tun%200%26"
-    requests_mock.get(URL + ADDRESSES, text="what is that?")
+    mocker.get(URL + ADDRESSES, text="what is that?")
     assert qbittorrent.interface_addresses("tun0") is None
 
 
@@ -320,9 +318,9 @@ class Log:
 
 
 @pytest.fixture
-def log(open_webui: WebUI, requests_mock: Mocker) -> Log:
+def log(open_webui: WebUI, mocker: Mocker) -> Log:
     assert open_webui.bypass
-    return Log(requests_mock)
+    return Log(mocker)
 
 
 def test_the_log_is_read_on_from_where_it_was_read_to(log: Log, qbittorrent: QBittorrent) -> None:
@@ -375,10 +373,10 @@ def test_another_process_s_log_is_read_from_its_start(
     ids=["too long", "object", "page", "cut", "no id", "status"],
 )
 def test_a_log_that_cannot_be_read_is_unknown(
-    open_webui: WebUI, qbittorrent: QBittorrent, requests_mock: Mocker, answer: dict[str, Any]
+    open_webui: WebUI, qbittorrent: QBittorrent, mocker: Mocker, answer: dict[str, Any]
 ) -> None:
     assert open_webui.bypass
-    requests_mock.get(URL + LOG, **answer)
+    mocker.get(URL + LOG, **answer)
     assert qbittorrent.listen_log(51218, None) is None
     assert qbittorrent.listen_log(51218, LogMark(1, 1)) is None
 

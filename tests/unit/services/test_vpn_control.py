@@ -20,27 +20,25 @@ def control(load: Load, exchanges: list[Exchange]) -> VpnControl:
 
 @pytest.mark.parametrize("status", VpnStatus)
 def test_a_status_is_asked_for_with_the_credential(
-    control: VpnControl, requests_mock: Mocker, status: VpnStatus
+    control: VpnControl, mocker: Mocker, status: VpnStatus
 ) -> None:
-    sent = requests_mock.put(URL, text='{"outcome":"as you like"}\n')
+    sent = mocker.put(URL, text='{"outcome":"as you like"}\n')
     assert control.set_status(status) == "as you like"
     assert sent.request_history[0].json() == {"status": str(status)}
     assert sent.request_history[0].headers["X-API-Key"] == "key"
 
 
-def test_permission_is_asked_for_without_a_status(
-    control: VpnControl, requests_mock: Mocker
-) -> None:
-    sent = requests_mock.put(URL, status_code=400)
+def test_permission_is_asked_for_without_a_status(control: VpnControl, mocker: Mocker) -> None:
+    sent = mocker.put(URL, status_code=400)
     control.check_permission()
     assert sent.request_history[0].text == "{}"
 
 
 @pytest.mark.parametrize("ask", [VpnControl.check_permission, lambda it: it.set_status("stopped")])
 def test_a_refusal_names_the_line_to_add(
-    control: VpnControl, requests_mock: Mocker, exchanges: list[Exchange], ask: object
+    control: VpnControl, mocker: Mocker, exchanges: list[Exchange], ask: object
 ) -> None:
-    requests_mock.put(URL, status_code=401)
+    mocker.put(URL, status_code=401)
     with pytest.raises(RoleError, match='add "PUT /v1/vpn/status" to the routes of the role'):
         ask(control)  # type: ignore[operator]
     assert [exchange.error for exchange in exchanges] == [ErrorKind.UNAUTHORIZED]
@@ -60,9 +58,9 @@ def test_a_refusal_names_the_line_to_add(
     ],
 )
 def test_an_answer_without_an_outcome_is_an_error(
-    control: VpnControl, requests_mock: Mocker, status: int, body: str, kind: ErrorKind
+    control: VpnControl, mocker: Mocker, status: int, body: str, kind: ErrorKind
 ) -> None:
-    requests_mock.put(URL, status_code=status, text=body)
+    mocker.put(URL, status_code=status, text=body)
     with pytest.raises(ServiceError) as caught:
         control.set_status(VpnStatus.STOPPED)
     assert (caught.value.reason, caught.value.kind) == (Reason.GLUETUN_INVALID_RESPONSE, kind)
@@ -70,9 +68,9 @@ def test_an_answer_without_an_outcome_is_an_error(
 
 @pytest.mark.parametrize("status", [200, 404, 500])
 def test_another_answer_leaves_the_permission_unknown(
-    control: VpnControl, requests_mock: Mocker, status: int
+    control: VpnControl, mocker: Mocker, status: int
 ) -> None:
-    requests_mock.put(URL, status_code=status)
+    mocker.put(URL, status_code=status)
     with pytest.raises(ServiceError, match=f"answered {status} to PUT /v1/vpn/status") as caught:
         control.check_permission()
     assert not isinstance(caught.value, RoleError)

@@ -85,13 +85,11 @@ def test_a_login_is_sent_without_the_old_session(
     assert [cookie_of(login) for login in logins] == [None, None]
 
 
-def test_every_cookie_of_a_login_is_sent_back(
-    qbittorrent: QBittorrent, requests_mock: Mocker
-) -> None:
-    requests_mock.get(URL + READ, [FORBIDDEN, {"json": SHOWN}])
-    requests_mock.post(URL + LOGIN, text="Ok.", headers={"Set-Cookie": "Any-Name_1=a/b+c=="})
+def test_every_cookie_of_a_login_is_sent_back(qbittorrent: QBittorrent, mocker: Mocker) -> None:
+    mocker.get(URL + READ, [FORBIDDEN, {"json": SHOWN}])
+    mocker.post(URL + LOGIN, text="Ok.", headers={"Set-Cookie": "Any-Name_1=a/b+c=="})
     qbittorrent.preferences()
-    assert cookie_of(requests_mock.last_request) == "Any-Name_1=a/b+c=="
+    assert cookie_of(mocker.last_request) == "Any-Name_1=a/b+c=="
 
 
 def test_no_login_is_sent_where_none_is_needed(webui: WebUI, qbittorrent: QBittorrent) -> None:
@@ -102,9 +100,9 @@ def test_no_login_is_sent_where_none_is_needed(webui: WebUI, qbittorrent: QBitto
 
 
 def test_a_session_that_is_refused_after_the_login_is_not_renewed_for_ever(
-    webui: WebUI, qbittorrent: QBittorrent, requests_mock: Mocker
+    webui: WebUI, qbittorrent: QBittorrent, mocker: Mocker
 ) -> None:
-    requests_mock.get(URL + READ, **FORBIDDEN)
+    mocker.get(URL + READ, **FORBIDDEN)
     assert "took the login and refuses its session; check that no proxy" in refused(qbittorrent)
     assert webui.calls == [LOGIN]
 
@@ -122,46 +120,44 @@ def test_a_missing_session_is_no_error_to_an_observer(
 
 
 def test_where_no_login_is_needed_the_session_that_comes_is_kept(
-    qbittorrent: QBittorrent, requests_mock: Mocker
+    qbittorrent: QBittorrent, mocker: Mocker
 ) -> None:
     opened = {"Set-Cookie": "SID=opened; path=/"}
-    requests_mock.get(URL + READ, [{"json": SHOWN, "headers": opened}, {"json": SHOWN}])
+    mocker.get(URL + READ, [{"json": SHOWN, "headers": opened}, {"json": SHOWN}])
     qbittorrent.preferences()
     qbittorrent.preferences()
-    first, second = requests_mock.request_history
+    first, second = mocker.request_history
     assert (cookie_of(first), cookie_of(second)) == (None, "SID=opened")
 
 
 def test_only_the_cookies_of_the_last_login_are_kept(
-    webui: WebUI, qbittorrent: QBittorrent, requests_mock: Mocker
+    webui: WebUI, qbittorrent: QBittorrent, mocker: Mocker
 ) -> None:
     names = (f"request-{number}" for number in count())
-    requests_mock.get(
+    mocker.get(
         URL + INFO,
         text=lambda _, context: context.headers.update({"Set-Cookie": f"{next(names)}=1"}) or "{}",
     )
     qbittorrent.preferences()
     for _ in range(3):
         qbittorrent.transfer_info()
-    assert cookie_of(requests_mock.last_request) == webui.session
+    assert cookie_of(mocker.last_request) == webui.session
 
 
-def test_a_cookie_of_more_than_1_kib_is_not_kept(
-    qbittorrent: QBittorrent, requests_mock: Mocker
-) -> None:
-    requests_mock.get(URL + READ, [FORBIDDEN, {"json": SHOWN}])
+def test_a_cookie_of_more_than_1_kib_is_not_kept(qbittorrent: QBittorrent, mocker: Mocker) -> None:
+    mocker.get(URL + READ, [FORBIDDEN, {"json": SHOWN}])
     cookies = {"Set-Cookie": f"SID=abc, long={'x' * 1024}, short=1"}
-    requests_mock.post(URL + LOGIN, text="Ok.", headers=cookies)
+    mocker.post(URL + LOGIN, text="Ok.", headers=cookies)
     qbittorrent.preferences()
-    assert len(cookie_of(requests_mock.last_request) or "") < 1024
+    assert len(cookie_of(mocker.last_request) or "") < 1024
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 431])
 def test_a_refusal_of_any_kind_ends_the_session(
-    webui: WebUI, qbittorrent: QBittorrent, requests_mock: Mocker, status: int
+    webui: WebUI, qbittorrent: QBittorrent, mocker: Mocker, status: int
 ) -> None:
     qbittorrent.preferences()
-    mocked = requests_mock.get(URL + INFO, [{"status_code": status, "text": "Too much"}, {}])
+    mocked = mocker.get(URL + INFO, [{"status_code": status, "text": "Too much"}, {}])
     with pytest.raises(SyncError):
         qbittorrent.transfer_info()
     with pytest.raises(SyncError, match="not a JSON object"):
@@ -171,7 +167,7 @@ def test_a_refusal_of_any_kind_ends_the_session(
 
 
 def test_whatever_may_come_of_another_process_is_noticed(
-    webui: WebUI, qbittorrent: QBittorrent, requests_mock: Mocker
+    webui: WebUI, qbittorrent: QBittorrent, mocker: Mocker
 ) -> None:
     numbers = [qbittorrent.sockets_may_differ]
 
@@ -190,10 +186,10 @@ def test_whatever_may_come_of_another_process_is_noticed(
     webui.gone = False
     qbittorrent.preferences()
     assert not differs()
-    requests_mock.get(URL + INFO, text="{}", headers={"Set-Cookie": "proxy=1"})
+    mocker.get(URL + INFO, text="{}", headers={"Set-Cookie": "proxy=1"})
     qbittorrent.transfer_info()
     assert not differs()
-    requests_mock.get(URL + INFO, text="{}", headers={"Set-Cookie": "SID=new"})
+    mocker.get(URL + INFO, text="{}", headers={"Set-Cookie": "SID=new"})
     qbittorrent.transfer_info()
     assert differs()
     qbittorrent.transfer_info()
@@ -296,12 +292,12 @@ def test_behind_a_proxy_a_socket_proves_no_restart(
     webui: WebUI,
     qbittorrent: QBittorrent,
     clock: FakeClock,
-    requests_mock: Mocker,
+    mocker: Mocker,
     header: str,
 ) -> None:
     give_up(webui, qbittorrent, clock)
     proxied = {**FORBIDDEN, "headers": {**TEXT, header: "nginx"}}
-    requests_mock.get(URL + READ, [proxied, FORBIDDEN])
+    mocker.get(URL + READ, [proxied, FORBIDDEN])
     for _ in range(2):
         refused(qbittorrent)
         qbittorrent.restart_proved()
@@ -323,13 +319,13 @@ def test_a_qbittorrent_that_is_away_for_a_moment_has_not_restarted(
     webui: WebUI,
     qbittorrent: QBittorrent,
     clock: FakeClock,
-    requests_mock: Mocker,
+    mocker: Mocker,
     error: Exception,
 ) -> None:
     give_up(webui, qbittorrent, clock)
-    requests_mock.get(URL + READ, exc=error)
+    mocker.get(URL + READ, exc=error)
     failure(qbittorrent, Reason.QBITTORRENT_UNREACHABLE)
-    requests_mock.get(URL + READ, **FORBIDDEN)
+    mocker.get(URL + READ, **FORBIDDEN)
     refused(qbittorrent)
     assert LOGIN not in webui.calls
 
@@ -369,11 +365,11 @@ def test_a_changed_password_file_allows_a_login_again(
 def test_an_answer_to_a_login_that_is_not_qbittorrent_s_is_neither_a_refusal_nor_a_ban(
     webui: WebUI,
     qbittorrent: QBittorrent,
-    requests_mock: Mocker,
+    mocker: Mocker,
     exchanges: list[Exchange],
     answer: dict[str, Any],
 ) -> None:
-    mocked = requests_mock.post(URL + LOGIN, **answer)
+    mocked = mocker.post(URL + LOGIN, **answer)
     for _ in range(6):
         failure(qbittorrent, Reason.QBITTORRENT_INVALID_RESPONSE)
     assert mocked.call_count == 1  # it may have been a refusal all the same
@@ -386,9 +382,9 @@ def test_an_answer_to_a_login_that_is_not_qbittorrent_s_is_neither_a_refusal_nor
     ["Your IP address has been banned.", "Вы заблокированы после многих попыток."],
 )
 def test_a_ban_is_told_in_any_language(
-    webui: WebUI, qbittorrent: QBittorrent, requests_mock: Mocker, sentence: str
+    webui: WebUI, qbittorrent: QBittorrent, mocker: Mocker, sentence: str
 ) -> None:
-    requests_mock.post(URL + LOGIN, status_code=403, text=sentence, headers=TEXT)
+    mocker.post(URL + LOGIN, status_code=403, text=sentence, headers=TEXT)
     told = str(failure(qbittorrent, Reason.QBITTORRENT_BANNED))
     assert "has banned this address" in told
     assert "restart qBittorrent" in told
@@ -397,10 +393,10 @@ def test_a_ban_is_told_in_any_language(
 
 
 def test_the_host_header_s_refusal_is_told_and_no_login_sent(
-    qbittorrent: QBittorrent, webui: WebUI, requests_mock: Mocker, exchanges: list[Exchange]
+    qbittorrent: QBittorrent, webui: WebUI, mocker: Mocker, exchanges: list[Exchange]
 ) -> None:
-    requests_mock.get(URL + READ, **UNAUTHORIZED)
-    requests_mock.get(URL + VERSION, **UNAUTHORIZED)
+    mocker.get(URL + READ, **UNAUTHORIZED)
+    mocker.get(URL + VERSION, **UNAUTHORIZED)
     sentence = refused(qbittorrent)
     assert 'refuses the name "qbittorrent" in the Host header; add it to its server' in sentence
     assert "WebUI\\ServerDomains" in sentence
@@ -413,9 +409,9 @@ def test_the_host_header_s_refusal_is_told_and_no_login_sent(
 
 
 def test_the_refusal_of_a_port_in_the_host_header_is_told_apart(
-    qbittorrent: QBittorrent, webui: WebUI, requests_mock: Mocker
+    qbittorrent: QBittorrent, webui: WebUI, mocker: Mocker
 ) -> None:
-    requests_mock.get(URL + READ, **UNAUTHORIZED)
+    mocker.get(URL + READ, **UNAUTHORIZED)
     sentence = refused(qbittorrent)
     assert "refuses port 8080 in the Host header" in sentence
     assert webui.requests[-1].headers["Host"] == "qbittorrent"
@@ -437,14 +433,14 @@ def test_the_refusal_of_a_port_in_the_host_header_is_told_apart(
 def test_only_qbittorrent_s_own_words_are_its_refusal(
     make: Make,
     webui: WebUI,
-    requests_mock: Mocker,
+    mocker: Mocker,
     status: int,
     body: str,
     headers: dict[str, str],
     words: str,
     api_key: str,
 ) -> None:
-    requests_mock.get(URL + READ, status_code=status, text=body, headers=headers)
+    mocker.get(URL + READ, status_code=status, text=body, headers=headers)
     qbittorrent = make(QBITTORRENT_API_KEY=api_key)
     error = failure(qbittorrent, Reason.QBITTORRENT_INVALID_RESPONSE)
     assert isinstance(error, ServiceError)
@@ -458,12 +454,12 @@ def test_only_qbittorrent_s_own_words_are_its_refusal(
 # API keys
 
 
-def test_an_api_key_is_sent_with_every_call_and_no_login(make: Make, requests_mock: Mocker) -> None:
-    requests_mock.get(URL + READ, json=SHOWN)
+def test_an_api_key_is_sent_with_every_call_and_no_login(make: Make, mocker: Mocker) -> None:
+    mocker.get(URL + READ, json=SHOWN)
     qbittorrent = make(QBITTORRENT_API_KEY="qbt_key")
     for _ in range(2):
         qbittorrent.preferences()
-    sent = [request.headers["Authorization"] for request in requests_mock.request_history]
+    sent = [request.headers["Authorization"] for request in mocker.request_history]
     assert sent == ["Bearer qbt_key"] * 2
 
 
@@ -480,14 +476,14 @@ def test_a_wrong_api_key_is_told_and_tried_every_time(
 
 
 def test_an_api_key_that_changes_on_disk_is_sent_anew(
-    make: Make, requests_mock: Mocker, tmp_path: Path
+    make: Make, mocker: Mocker, tmp_path: Path
 ) -> None:
-    requests_mock.get(URL + READ, json=SHOWN)
+    mocker.get(URL + READ, json=SHOWN)
     key = tmp_path / "qbittorrent_api_key"
     key.write_text("first")
     qbittorrent = make(tmp_path)
     qbittorrent.preferences()
     key.write_text("second")
     qbittorrent.preferences()
-    sent = [request.headers["Authorization"] for request in requests_mock.request_history]
+    sent = [request.headers["Authorization"] for request in mocker.request_history]
     assert sent == ["Bearer first", "Bearer second"]
