@@ -51,7 +51,9 @@ class Config(NamedTuple):
     )
     qbittorrent_https: bool = with_default(parsers.switch, "false", "speak HTTPS to the WebUI")
     qbittorrent_verify_ssl: bool = with_default(parsers.switch, "true", "verify its certificate")
-    qbittorrent_ca_file: Path | None = optional(parsers.certificates, "CA bundle to verify it with")
+    qbittorrent_ca_file: Path | None = optional(
+        parsers.certificates, "CA bundle to verify it with, instead of the system's"
+    )
     qbittorrent_rebind: bool = with_default(
         parsers.switch, "true", "rebind the listening socket where the VPN's restart closed it"
     )
