@@ -1,4 +1,4 @@
-"""What all tests share: patience, and a report that fits on a screen."""
+"""What all tests share: patience, an order, and a report that fits on a screen."""
 
 import importlib
 from collections.abc import Generator
@@ -16,6 +16,17 @@ settings.register_profile(
 settings.load_profile("patient")
 
 
+# What takes longest begins first, so that of several processes none is left with it at the end.
+LONGEST = (
+    "observability/test_alerts.py",
+    "observability/test_panels.py",
+    "tools/test_short.py",
+    "unit/services/test_http.py",
+    "unit/sync/test_synchronizer.py",
+    "unit/web/test_server.py",
+)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Progress())
 
@@ -31,6 +42,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         for path in modules[int(worker["workerid"][2:]) :: worker["workercount"]]:
             parts = path.relative_to(session.config.rootpath).with_suffix("").parts
             importlib.import_module(".".join(parts))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the longest files begin first."""
+    longest = {Path(__file__).parent / name for name in LONGEST}
+    items.sort(key=lambda item: item.path not in longest)
 
 
 @pytest.hookimpl(wrapper=True)

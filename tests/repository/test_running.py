@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.conftest import LONGEST
 from tests.real import NEEDS, PACKAGES, PREPARED
 from tests.summary import skipped
 
@@ -47,3 +48,7 @@ def test_however_much_is_missing_no_line_is_longer_than_a_terminal() -> None:
     lines = list(skipped(f"needs part-{number}" for number in range(30)))
     assert len(lines) > 1
     assert all(len(line) <= 80 for line in lines)
+
+
+def test_what_is_to_begin_first_is_there() -> None:
+    assert [name for name in LONGEST if not (TESTS / name).is_file()] == []
