@@ -314,12 +314,14 @@ class Page:
 
 def assert_failing(qsticky: QSticky, reason: str, *named: str) -> None:
     """Check that everything which can be seen tells of the same failure, and names the remedy."""
-    health, told = qsticky.health(), qsticky.log()[-1]
+    health = qsticky.health()
     assert health["healthy"] is False
+    # The log is written by a thread of its own.
+    wait_until(lambda: qsticky.log()[-1]["message"] == health["last_error"], BOUND, "its last line")
+    told = qsticky.log()[-1]
     assert told["event"] == "sync_failed"
     assert told["level"] == "error"
     assert told["reason"] == reason
-    assert told["message"] == health["last_error"]
     assert all(name in health["last_error"] for name in named), health["last_error"]
     metrics = qsticky.metrics()
     assert metrics["qsticky_healthy"] == 0
