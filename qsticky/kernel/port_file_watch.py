@@ -72,15 +72,29 @@ class PortFileWatch:
         self._changed()
 
     def _arm(self) -> None:
-        """Watch the folders on the way to the file, and the file, as far as they are there now.
+        """Watch the file, and where the path has links, the one that they lead to as well.
 
-        Each is watched before what is in it: what changes meanwhile makes an event. Raises OSError
-        where the last of them can't be watched; those above are a bonus.
+        Raises OSError where that can't be watched.
         """
         before, self._awaited = self._awaited, {DROPPED}
+        refusal = self._watch(self._path)
+        if (target := Path(os.path.realpath(self._path))) != self._path:
+            refusal = self._watch(target)  # it may be missing yet, or replaced
+        watched = {event.watch for event in self._awaited}
+        for watch in {event.watch for event in before} - watched:
+            self._inotify.remove(watch)  # only now, so that no event is lost
+        if refusal:
+            raise refusal
+
+    def _watch(self, path: Path) -> OSError | None:
+        """Watch the folders on the way to a file, and the file, as far as they are there now.
+
+        Each is watched before what is in it: what changes meanwhile makes an event. Returns why the
+        last of them can't be watched; those above are a bonus.
+        """
         refusal: OSError | None = None
-        for place in (*reversed(self._path.parents), self._path):
-            events = _FILE_EVENTS if place == self._path else _FOLDER_EVENTS
+        for place in (*reversed(path.parents), path):
+            events = _FILE_EVENTS if place == path else _FOLDER_EVENTS
             try:
                 watch = self._inotify.add(str(place), events)
             except (FileNotFoundError, NotADirectoryError):  # the folder above tells of it
@@ -89,10 +103,6 @@ class PortFileWatch:
                 refusal = error
             else:
                 refusal = None
-                below = self._path.relative_to(place).parts[:1]
+                below = path.relative_to(place).parts[:1]
                 self._awaited |= {Event(watch), Event(watch, os.fsencode("".join(below)))}
-        watched = {event.watch for event in self._awaited}
-        for watch in {event.watch for event in before} - watched:
-            self._inotify.remove(watch)  # only now, so that no event is lost
-        if refusal:
-            raise refusal
+        return refusal

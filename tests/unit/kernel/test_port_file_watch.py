@@ -310,6 +310,21 @@ def test_a_link_is_followed_to_what_it_points_to(
     assert watch.calls_for(lambda: link.symlink_to(target)) >= 1
 
 
+@pytest.mark.parametrize("target", ["gluetun/forwarded_port", "gluetun"])
+def test_what_a_link_points_to_may_be_missing_and_come_and_go(
+    watching: Watching, file: Path, target: str
+) -> None:
+    shutil.rmtree(file.parent)
+    link = file.parents[1] / "link"
+    link.symlink_to(target)
+    watch = watching(link / "forwarded_port" if target == "gluetun" else link)
+    for _ in range(2):
+        assert watch.calls_for(lambda: make(file)) >= 1
+        assert watch.calls_for(lambda: replace(file, "51501")) >= 1
+        assert watch.calls_for(lambda: append(file, "\n6012")) == 1
+        assert watch.calls_for(lambda: shutil.rmtree(file.parent)) >= 1
+
+
 def test_a_folder_in_place_of_the_file_is_no_file(watching: Watching, file: Path) -> None:
     """As Docker makes it, where what it shall mount is missing."""
     file.unlink()
