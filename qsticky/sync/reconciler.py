@@ -59,6 +59,7 @@ class Reconciler:
         self._listening_port = listening_port
         self._listener = listener
         self._rebind = rebind
+        rebind.note_evidence(RebindCause.STARTUP)  # what was logged before may be over
         self._port_check = port_check
         self._other_hand = OtherHand()
         self._clock = clock
@@ -99,7 +100,7 @@ class Reconciler:
             return Outcome(Status.FAILING, self._outage(), Listening(False, ListeningBy.KERNEL))
         if listening.listening is not False:
             self._rebind.note_listening()
-        if self._listener.moved and not listening.listening:
+        if self._listener.moved and listening.listening is None:
             self._rebind.note_evidence(RebindCause.STARTUP)
         return self._rebind_where_due(port, preferences, listening)
 

@@ -840,6 +840,19 @@ def test_where_nothing_is_visible_another_binding_has_it_logged_anew(
     assert not bench.causes(after=60)
 
 
+def test_where_nothing_is_visible_what_it_logs_of_another_binding_is_enough(
+    bench: Bench, qbittorrent: QBittorrentSimulator
+) -> None:
+    bench.settle()
+    qbittorrent.preferences["current_network_interface"] = "lo"
+    failed(bench.sync(after=30), Reason.NOT_LISTENING)
+    qbittorrent.preferences["current_network_interface"] = ""
+    opened = f'Successfully listening on IP. IP: "{ADDRESS}". Port: "TCP/{PORT}"'
+    qbittorrent.add_log(opened, severity=2)
+    report = bench.sync(after=30)
+    assert (report.listening, report.rebinds) == (True, ())
+
+
 def test_another_protocol_leaves_what_it_logged_as_true_as_it_was(
     bench: Bench, qbittorrent: QBittorrentSimulator
 ) -> None:
