@@ -77,7 +77,8 @@ class VpnInterface:
     def sockets(self, port: int) -> PortSockets | None:
         """Look at the TCP sockets of a port; None where they can't be seen."""
         try:
-            return self._kernel.sockets(port) if self.visible else None
+            # 0 is a random one, of which qBittorrent doesn't tell the number.
+            return self._kernel.sockets(port) if self.visible and port else None
         except OSError:
             return None
 

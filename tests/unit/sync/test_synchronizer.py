@@ -1245,6 +1245,14 @@ def test_who_came_in_is_of_now_or_not_known(
     assert bench.sync().incoming_connections == (0 if known else None)
 
 
+def test_who_came_in_on_a_random_port_is_not_known(
+    bench: Bench, gluetun: GluetunSimulator, qbittorrent: QBittorrentSimulator
+) -> None:
+    bench.kernel.tun0 = TUN0
+    gluetun.ports, qbittorrent.listen_port = (), 0
+    assert bench.sync().incoming_connections is None
+
+
 def test_where_only_utp_is_spoken_a_tcp_connection_is_no_peer_that_came_in(
     bench: Bench, qbittorrent: QBittorrentSimulator
 ) -> None:
