@@ -7,7 +7,7 @@ are down at times.
 """
 
 import json
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services.gluetun import basic_authorization
@@ -15,6 +15,7 @@ from qsticky.services.http import HttpClient, Service, unobserved
 
 TIMEOUT = 30.0  # a service may dial for ten seconds before it calls a port closed
 _LARGEST_ANSWER = 64 * 1024
+_AS_IT_IS = "!#$%&'()*+,/:;=?@[]~"  # in an address; all else of it is sent in percents
 _PROBLEMS = {
     ErrorKind.TIMEOUT: f"did not answer within {TIMEOUT:g} s",
     ErrorKind.CONNECTION: "can't be reached",
@@ -51,7 +52,7 @@ class OutsideService:
 
     def is_open(self, port: int) -> bool:
         """Ask whether the port can be connected to; raises PortCheckError without an answer."""
-        path = self._path.replace("{port}", str(port))
+        path = quote(self._path.replace("{port}", str(port)), safe=_AS_IT_IS)
         try:
             # With patience, for the VPN may have been another one when a kept connection began.
             with self._http.exchange(

@@ -72,6 +72,18 @@ def test_it_asks_for_the_port_with_what_the_address_has(serve: Serve) -> None:
     assert b"\r\nAuthorization: Basic bWU6cEBzcw==\r\n" in asked[0]
 
 
+def test_what_no_request_can_carry_of_the_address_is_sent_in_percents(serve: Serve) -> None:
+    asked: list[bytes] = []
+
+    def script(connection: socket.socket) -> None:
+        asked.append(read_request(connection))
+        connection.sendall(answer(b"1"))
+
+    url = f"http://127.0.0.1:{serve(script).port}/ö%20|/{{port}}?key=é"
+    assert OutsideService(url).is_open(PORT)
+    assert asked[0].startswith(f"GET /%C3%B6%20%7C/{PORT}?key=%C3%A9 HTTP/1.1\r\n".encode())
+
+
 def test_it_asks_over_ipv4_alone(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(answering(answer(b"1")))
     six = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", server.port, 0, 0))
