@@ -41,7 +41,7 @@ class BoundedResponse(http.client.HTTPResponse):
         self._wire.expect_body(limit)
         codings = self.headers.get_all("Transfer-Encoding", [])
         if not codings:
-            lengths = {*self.headers.get_all("Content-Length", [])}
+            lengths = {text.strip() for text in self.headers.get_all("Content-Length", [])}
             if len(lengths) > 1 or not all(map(str.isdecimal, lengths)):
                 raise http.client.HTTPException("a length that is none, or several")
             return

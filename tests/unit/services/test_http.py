@@ -718,6 +718,11 @@ def test_what_is_no_http_is_told(serve: Serve, client: MakeClient, answer: bytes
     assert "check that QBITTORRENT_HOST and QBITTORRENT_PORT name it" in str(error)
 
 
+def test_a_length_may_have_spaces_around_it(serve: Serve, client: MakeClient) -> None:
+    server = serve(always(OK.replace(b"h: 2", b"h: \t2 ")))
+    assert ask(client(server)).body == b"ok"
+
+
 def sized(size: int) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"a" * size
 
