@@ -85,7 +85,10 @@ class Line(http.client.HTTPConnection):
         parts = urlsplit(url)
         self._secure = parts.scheme == "https"
         self.default_port = 443 if self._secure else 80  # which the Host header leaves out
-        super().__init__(parts.hostname or "", parts.port or self.default_port, timeout)
+        self._name = parts.hostname or ""
+        # The dot that ends a whole name is the resolver's alone, in no Host header or certificate.
+        host = self._name.removesuffix(".")
+        super().__init__(host, parts.port or self.default_port, timeout)
         self._verify = verify
         self._family = socket.AF_INET if ipv4_only else socket.AF_UNSPEC
         self._patience = patience
@@ -165,7 +168,7 @@ class Line(http.client.HTTPConnection):
     def _reach(self) -> socket.socket:
         """Connect to the first of the name's addresses that lets us, which may be thousands."""
         failure = OSError()
-        found = socket.getaddrinfo(self.host, self.port, self._family, socket.SOCK_STREAM)
+        found = socket.getaddrinfo(self._name, self.port, self._family, socket.SOCK_STREAM)
         for family, kind, protocol, _, address in found:
             if self._ended:
                 raise TimeoutError

@@ -470,6 +470,27 @@ def test_a_link_local_address_keeps_its_interface(
     assert tried == [address]
 
 
+def test_the_dot_after_a_whole_name_is_for_the_resolver_alone(
+    serve: Serve, client: MakeClient, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bytes] = []
+    names: list[str] = []
+
+    def script(connection: socket.socket) -> None:
+        seen.append(read_request(connection))
+        connection.sendall(OK)
+
+    def resolved(name: str, port: int, *_: object) -> list[object]:
+        names.append(name)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    server = serve(script, certificates.wrong_name)
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    ask(client(server, https=True, verify=str(certificates.ca), host="localhost."))
+    assert names == ["localhost."]
+    assert f"\r\nHost: localhost:{server.port}\r\n".encode() in seen[0]
+
+
 def test_without_threads_a_request_is_not_sent_and_the_limits_are_named(
     client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
