@@ -40,12 +40,12 @@ class Response(NamedTuple):
 
     @property
     def cookies(self) -> dict[str, str]:
-        """Those that it sets, but for their attributes; one that it empties is none."""
+        """Those that it sets, without their attributes; one that is empty, or no text, is none."""
         cookies = {}
         for line in self.headers.get_all("Set-Cookie", []):
             name, _, value = line.partition(";")[0].partition("=")
-            if value.strip():
-                cookies[name.strip()] = value.strip()
+            if (value := value.strip()) and value.isprintable():
+                cookies[name.strip()] = value
         return cookies
 
 

@@ -200,7 +200,8 @@ def test_cookies_are_told_and_not_kept(serve: Serve, client: MakeClient) -> None
 
     cookies = (
         b"Set-Cookie: SID=a=c ; expires=Thu, 26 Nov 2026 00:00:00 GMT; path=/\r\n"
-        b"set-cookie: proxy=1\r\nSet-Cookie: gone=; expires=Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+        b"set-cookie: proxy=1\r\nSet-Cookie: folded=1\r\n 2\r\n"
+        b"Set-Cookie: gone=; expires=Thu, 01 Jan 1970 00:00:00 GMT\r\n"
     )
     asking = client(serve(script))
     assert [ask(asking).cookies for _ in range(2)] == [{"SID": "a=c", "proxy": "1"}] * 2
