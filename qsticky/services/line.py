@@ -150,7 +150,10 @@ class Line(http.client.HTTPConnection):
 
     def _send(self, request: Request, limit: int) -> Response:
         try:
-            self.request(request.method, request.path, request.body, request.headers)
+            if not self.sock:
+                self.connect()
+            with contextlib.suppress(*_CLOSED):  # by one that may have answered before
+                self.request(request.method, request.path, request.body, request.headers)
             with cast(BoundedResponse, self.getresponse()) as answer:
                 answer.expect_body(limit)
                 if answer.headers.get("Content-Encoding", "identity").lower() != "identity":

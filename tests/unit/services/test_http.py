@@ -381,6 +381,25 @@ def test_a_kept_connection_is_replaced_once_and_no_more(serve: Serve, client: Ma
     assert server.accepted == 2
 
 
+def test_an_answer_that_came_before_its_request_was_sent_counts(
+    serve: Serve, client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, connect = threading.Event(), socket.socket.connect
+
+    def busy(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+        connection.close()
+        closed.set()
+
+    def late(self: socket.socket, address: object) -> None:
+        connect(self, address)  # type: ignore[arg-type]
+        closed.wait(LONG)
+
+    server = serve(busy)
+    monkeypatch.setattr(socket.socket, "connect", late)
+    assert ask(client(server), "POST", form={"a": "b"}).status == 503
+
+
 def test_after_a_kept_connection_the_new_failure_is_the_one_that_counts(
     serve: Serve, client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
