@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import select
 import socket
 import ssl
 import threading
@@ -103,6 +104,8 @@ class Line(http.client.HTTPConnection):
 
         One that a kept connection closes without a word is sent once more, over another.
         """
+        if self.sock and _has_ended(self.sock):
+            self.close()
         kept = self.sock is not None
         try:
             return self._send(request, limit)
@@ -221,3 +224,10 @@ class Line(http.client.HTTPConnection):
             return None
         found = cast(tuple[tuple[str, str], ...], certificate.get("subjectAltName", ()))
         return tuple(name for kind, name in found if kind in ("DNS", "IP Address"))
+
+
+def _has_ended(kept: socket.socket) -> bool:
+    """Whether a connection was closed, or has something to read that answers no request of ours."""
+    poll = select.poll()
+    poll.register(kept, select.POLLIN)
+    return bool(poll.poll(0))

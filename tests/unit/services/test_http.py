@@ -381,6 +381,29 @@ def test_a_kept_connection_is_replaced_once_and_no_more(serve: Serve, client: Ma
     assert server.accepted == 2
 
 
+def test_what_comes_over_a_kept_connection_unasked_is_the_answer_to_nothing(
+    serve: Serve, client: MakeClient
+) -> None:
+    taken, told = threading.Event(), threading.Event()
+
+    def impatient(connection: socket.socket) -> None:
+        """As a proxy whose client asks for nothing more."""
+        read_request(connection)
+        connection.sendall(OK)
+        taken.wait(LONG)
+        connection.sendall(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        told.set()
+        always(OK)(connection)
+
+    server = serve(lambda connection: (always(OK) if told.is_set() else impatient)(connection))
+    asking = client(server)
+    ask(asking)
+    taken.set()
+    assert told.wait(LONG)
+    assert ask(asking).status == 200
+    assert server.accepted == 2
+
+
 def test_an_answer_that_came_before_its_request_was_sent_counts(
     serve: Serve, client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
