@@ -919,6 +919,14 @@ def test_a_certificate_of_the_given_ca_is_taken(
     assert server.accepted == 1
 
 
+def test_the_services_own_certificate_will_do_for_the_cas(
+    serve: Serve, client: MakeClient, certificates: Certificates
+) -> None:
+    server = serve(always(OK), certificates.right)
+    itself = certificates.ca.with_name("right.pem")
+    assert ask(client(server, https=True, verify=str(itself))).body == b"ok"
+
+
 @pytest.mark.parametrize(
     ("kind", "known_ca", "problem", "remedy"),
     [
