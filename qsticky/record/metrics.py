@@ -192,6 +192,10 @@ class Metrics(Collector):
             "qbittorrent_login_failures_total", "Logins that qBittorrent refused."
         )
 
+    def describe(self) -> Iterable[Metric]:
+        """Give all by their names, by which `/metrics?name[]=` chooses."""
+        return self.collect()
+
     def collect(self) -> Iterable[Metric]:
         """Give what is known by now as numbers: no sample where it isn't."""
         known = self._known

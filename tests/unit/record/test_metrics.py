@@ -310,6 +310,16 @@ def test_nobody_who_came_in_yet_is_zero(registry: CollectorRegistry, metrics: Me
     assert exposed(registry)["last_incoming_connection_timestamp_seconds"] == 0
 
 
+@pytest.mark.parametrize("name", ["qsticky_healthy", "qsticky_status", "qsticky_syncs_total"])
+def test_a_scraper_can_ask_for_some_of_them_by_name(
+    registry: CollectorRegistry, metrics: Metrics, name: str
+) -> None:
+    metrics.record(synced())
+    some = generate_latest(registry.restricted_registry([name])).decode()
+    assert f"\n{name}" in some
+    assert "qsticky_in_sync" not in some
+
+
 def test_a_moment_is_the_same_number_at_each_scrape(registry: CollectorRegistry) -> None:
     clock = FakeClock(START)
     Metrics(registry, check_interval=30.0, revision="abc", clock=clock).record(KNOWN)
