@@ -13,6 +13,7 @@ OURS = ("QBITTORRENT_", "GLUETUN_", "METRICS_", "NOTIFY_", "PORT_CHECK_")
 _OTHERS = re.compile(
     r"NOTIFY_SOCKET|.*_SERVICE_(HOST|PORT.*)|.*_PORT_[0-9]+_(TCP|UDP).*", re.DOTALL
 )
+_LONGER = re.compile("_(FILE|PATH|NAME|SEC|SECONDS)$")  # also where no file is read
 _CLOSE, _VERY_CLOSE = 0.65, 0.88
 _ODD = {
     r"""^(?:(["'`]).*\1|\u201c.*\u201d|\u2018.*\u2019)$""": "is in quotes, which are part of it; "
@@ -73,15 +74,17 @@ def _near_miss(name: str) -> str | None:
     What comes after a beginning of ours counts by itself: QBITTORRENT_URL has most letters of
     QBITTORRENT_USER.
     """
+    if (known := _LONGER.sub("", name)) in NAMES:
+        return known
     begin = next((each for each in OURS if name.startswith(each)), "")
     if not begin and not _PARTS & _parts(name):  # as PATH and PYTHON_VERSION
         return None
     from difflib import get_close_matches  # which most starts can do without
 
-    known = {each.removeprefix(begin): each for each in NAMES if each.startswith(begin)}
+    rests = {each.removeprefix(begin): each for each in NAMES if each.startswith(begin)}
     close = _CLOSE if begin else _VERY_CLOSE
-    alike = get_close_matches(name.removeprefix(begin), known, n=1, cutoff=close)
-    return known[alike[0]] if alike else None
+    alike = get_close_matches(name.removeprefix(begin), rests, n=1, cutoff=close)
+    return rests[alike[0]] if alike else None
 
 
 def _parts(name: str) -> set[str]:
