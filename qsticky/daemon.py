@@ -178,8 +178,8 @@ class Daemon:
         config = self._config
         address, port = config.metrics_address, config.metrics_port
         chain, key = config.metrics_tls_cert_file, config.metrics_tls_key_file
-        certificate = Certificate(chain, key) if chain and key else None
         try:
+            certificate = Certificate(chain, key) if chain and key else None
             server = Server(address, port, self._routes, certificate)
         except OSError as error:
             self._journal.cannot_serve(address, port, error)

@@ -98,6 +98,17 @@ def test_a_port_that_is_taken_ends_it_with_a_sentence(start: Start) -> None:
     assert not qsticky.health_file.exists()
 
 
+def test_files_that_are_no_tls_pair_end_it_with_a_sentence(start: Start, tmp_path: Path) -> None:
+    neither = tmp_path / "neither.pem"
+    neither.write_text("neither a certificate nor a key\n")
+    qsticky = start(METRICS_TLS_CERT_FILE=neither, METRICS_TLS_KEY_FILE=neither)
+    assert qsticky.wait() == 1
+    told = qsticky.log()[-1]
+    assert (told["level"], told["event"]) == ("critical", "http")
+    assert "TLS pair" in told["message"]
+    assert qsticky.stderr == ""
+
+
 def test_every_mistake_of_the_configuration_is_named_at_once(start: Start, tmp_path: Path) -> None:
     mistakes: dict[str, object] = {
         "QBITTORRENT_HOST": "http://qbittorrent",
