@@ -69,6 +69,7 @@ def test_another_tool_s_name_is_told_with_what_it_is_here(load: Load, name: str,
     "name",
     [
         *("PATH", "HOSTNAME", "QSTICKY_REVISION", "INTERVAL", "WEBUI_PORT"),
+        "QBT_TORRENTING_PORT",
         *("QBITTORRENT_SERVICE_HOST", "GLUETUN_SERVICE_PORT", "GLUETUN_SERVICE_PORT_HTTP"),
         *("GLUETUN_PORT_8000_TCP", "GLUETUN_PORT_8000_TCP_ADDR", "QBITTORRENT_PORT_6881_UDP_PORT"),
         "NOTIFY_SOCKET",
