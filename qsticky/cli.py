@@ -44,9 +44,7 @@ def _main(arguments: list[str]) -> int:
     if parsed.command == "notify":
         return _notify()
     if parsed.command == "demo":
-        from qsticky.demo import player
-
-        return player.main(parsed.scenario, parsed.minutes, os.environ)
+        return _demo(parsed.scenario, parsed.minutes)
     return _run()
 
 
@@ -141,6 +139,17 @@ def _notify() -> int:
         return 130
 
 
+def _demo(scenario: str | None, minutes: float) -> int:
+    from qsticky.demo import player
+    from qsticky.errors import ConfigurationError
+
+    try:
+        return player.main(scenario, minutes, os.environ)
+    except ConfigurationError as error:
+        _tell(error.mistakes)
+        return 2
+
+
 def _load() -> "Config | None":
     """Load the configuration; None, when its mistakes are on stderr."""
     from qsticky import config
@@ -149,6 +158,10 @@ def _load() -> "Config | None":
     try:
         return config.load(os.environ)
     except ConfigurationError as error:
-        for mistake in error.mistakes:
-            print(f"qsticky: {mistake}", file=sys.stderr)
+        _tell(error.mistakes)
         return None
+
+
+def _tell(mistakes: list[str]) -> None:
+    for mistake in mistakes:
+        print(f"qsticky: {mistake}", file=sys.stderr)

@@ -148,14 +148,14 @@ def test_what_it_does_not_know_is_told_on_stderr_with_exit_code_2(
     assert "usage: qsticky" in printed.err
 
 
-@pytest.mark.parametrize("arguments", [[], ["run"]])
+@pytest.mark.parametrize("arguments", [[], ["run"], ["demo"]])
 def test_a_wrong_configuration_tells_every_mistake_without_a_traceback(
     arguments: list[str],
 ) -> None:
     ran = qsticky(
         *arguments,
-        QBITTORRENT_PORT="high",
-        GLUETUN_AUTH_TYPE="magic",
+        METRICS_PORT="high",
+        LOG_LEVEL="magic",
         CHECK_INTERVAL="0",
         METRICS_PASSWORD="hunter2",
     )
@@ -163,7 +163,7 @@ def test_a_wrong_configuration_tells_every_mistake_without_a_traceback(
     lines = ran.stderr.splitlines()
     assert len(lines) == 4
     assert all(line.startswith("qsticky: ") for line in lines)
-    for name in ("QBITTORRENT_PORT", "GLUETUN_AUTH_TYPE", "CHECK_INTERVAL", "METRICS_USERNAME"):
+    for name in ("METRICS_PORT", "LOG_LEVEL", "CHECK_INTERVAL", "METRICS_USERNAME"):
         assert sum(name in line for line in lines) == 1
     assert "hunter2" not in ran.stderr
 
