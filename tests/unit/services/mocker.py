@@ -100,7 +100,23 @@ class Socket(io.BytesIO):
         method, path, _version = first.split(" ")
         headers = dict(line.split(": ", 1) for line in lines)
         request = Request(method, self._address + path, headers, body.decode())
-        return io.BufferedReader(io.BytesIO(self._answer(request)))
+        try:
+            return io.BufferedReader(io.BytesIO(self._answer(request)))
+        except OSError as error:
+            return io.BufferedReader(Broken(error))
+
+
+class Broken(io.RawIOBase):
+    """Has an error in place of an answer."""
+
+    def __init__(self, error: OSError) -> None:
+        self._error = error
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _: object) -> int:
+        raise self._error
 
 
 class Mocker:
