@@ -184,8 +184,8 @@ def _play(
     gluetun.start()
     gluetun.ports = (second,)
     daemon.wait_for("synced")
+    retries = daemon.metric("syncs_total", trigger="retry")  # of which there is one an outage
     qbittorrent.stop()
-    retries = daemon.metric("syncs_total", trigger="retry")
     daemon.wait_for("failing", "qbittorrent_unreachable")
     until("troubled", "syncs_total", retries + 1, trigger="retry")
     moment("qbittorrent away")

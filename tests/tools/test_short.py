@@ -19,7 +19,7 @@ def test_no_promise_is_broken_in_a_little_chaos(tmp_path: Path) -> None:
 
 
 def test_nothing_grows_in_two_hundred_syncs(tmp_path: Path) -> None:
-    # So soon after the start, and with its coverage measured, memory is not at its level yet.
+    # So soon after the start, memory is not at its level yet.
     summary = Soak(tmp_path, warm_up=99, growth=0.2, settles_within=SETTLES_WITHIN, within=120).run(
         syncs=220
     )

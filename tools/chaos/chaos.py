@@ -312,7 +312,9 @@ class Chaos:
                 "CHECK_INTERVAL": CHECK_INTERVAL,
                 "REQUEST_TIMEOUT": REQUEST_TIMEOUT,
             }
-            with QSticky(self._folder, variables) as qsticky:
+            qsticky = QSticky(self._folder, variables)
+            qsticky.leave_unmeasured()
+            with qsticky:
                 self._qsticky = qsticky
                 qsticky.wait_for_port(self._gluetun.ports[0])
                 self._warm_up()

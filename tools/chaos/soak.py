@@ -112,6 +112,7 @@ class Soak:
             }
             try:
                 qsticky = QSticky(self._folder, variables)
+                qsticky.leave_unmeasured()
                 qsticky.command = [sys.executable, unpaced.__file__]
                 with qsticky:
                     self._run(qsticky, syncs)
