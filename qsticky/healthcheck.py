@@ -7,10 +7,11 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from qsticky.text import printable
+TYPE_CHECKING = False  # `typing` is more than is needed, and so is `collections.abc`
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEFAULT_HEALTH_FILE = "/tmp/health/status.json"
 _LARGEST_DOCUMENT = 1 << 16
@@ -18,7 +19,7 @@ _LARGEST_DOCUMENT = 1 << 16
 _LOGIN, _SLACK, _CLOCKS_DIFFER = 60.0, 5.0, 60.0
 
 
-def main(environ: Mapping[str, str]) -> int:
+def main(environ: "Mapping[str, str]") -> int:
     """Print the verdict on the file that HEALTH_FILE names; 0 when healthy, else 1."""
     path = environ.get("HEALTH_FILE", "").strip() or DEFAULT_HEALTH_FILE
     check_interval = _seconds(environ, "CHECK_INTERVAL", 30.0)
@@ -36,7 +37,7 @@ def longest_validity(check_interval: float, request_timeout: float) -> timedelta
     return timedelta(seconds=check_interval + request + _SLACK + _CLOCKS_DIFFER)
 
 
-def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+def _seconds(environ: "Mapping[str, str]", name: str, default: float) -> float:
     """Read a duration; a wrong one, with which no daemon starts, counts as the default."""
     try:
         seconds = float(environ.get(name, ""))
@@ -72,6 +73,8 @@ def unhealthy(path: str, now: datetime, longest: timedelta) -> str | None:
             "daemon's; set them here too, or restart qSticky"
         )
     if healthy is not True:
+        from qsticky.text import printable
+
         reason = document.get("reason")
         sentence = document.get("last_error") or "no sync has succeeded yet"
         return printable(" ".join(f"{reason or status}: {sentence}".split()))

@@ -149,7 +149,6 @@ class TestTheCommand:
             "qsticky",
             "qsticky.cli",
             "qsticky.healthcheck",
-            "qsticky.text",
         }
         heavy = {
             "argparse",
