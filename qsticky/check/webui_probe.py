@@ -90,8 +90,7 @@ def remedies_for_the_host_header(facts: Facts) -> Sequence[Remedy]:
     """
     config = facts.config
     ways = [remedies.VALIDATE_NO_HOST]
-    headers = ask(config).headers
-    if "Server" in headers or "Via" in headers:
+    if ask(config).by_proxy:
         ways.insert(0, remedies.HOST_OF_A_PROXY)
     if not _refuses(config, bracketed(config.qbittorrent_host)):
         return remedies.either(remedies.port_mapping(facts), *ways)

@@ -40,6 +40,11 @@ class Response(NamedTuple):
         return 200 <= self.status < 300
 
     @property
+    def by_proxy(self) -> bool:
+        """Whether it names a `Server`, or came `Via` another."""
+        return "Server" in self.headers or "Via" in self.headers
+
+    @property
     def cookies(self) -> dict[str, str]:
         """Those that it sets, without their attributes; one that is empty, or no text, is none."""
         cookies = {}

@@ -60,7 +60,7 @@ class WebUI:
                 with self.http.exchange(
                     method, path, headers=headers, form=form, limit=limit
                 ) as answer:
-                    self._behind_proxy |= "Server" in answer.headers or "Via" in answer.headers
+                    self._behind_proxy |= answer.by_proxy
                     if logged_in or not self._misses_session(answer):
                         self._judge(answer)
                         yield answer
