@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from qsticky.errors import ErrorKind, Reason, ServiceError
 from qsticky.services.bounded_answer import UnfitAnswerError
-from qsticky.services.line import ForAnotherHostError, Response, Stage
+from qsticky.services.line import ForAnotherHostError, NoCertificateError, Response, Stage
 from qsticky.text import kept
 
 
@@ -118,6 +118,8 @@ def explain(
     """
     if isinstance(error, UnfitAnswerError):
         return invalid_response(service, ErrorKind.INVALID_RESPONSE, error.problem)
+    if isinstance(error, NoCertificateError):
+        return unverifiable(service)
     if isinstance(error, TimeoutError):
         kind, problem = _timed_out(stage, timeout)
     elif alert := _ALERT.match(getattr(error, "reason", None) or ""):
@@ -126,8 +128,6 @@ def explain(
         kind, problem = ErrorKind.TLS, _for_another_host(error.names)
     elif isinstance(error, ssl.SSLCertVerificationError):
         kind, problem = ErrorKind.TLS, _refused_certificate(error, service)
-    elif stage is not Stage.ESTABLISHED and not _loads(service.verify):
-        return unverifiable(service)
     elif row := next((row for row in _FAILURES if isinstance(error, row.causes)), None):
         kind, problem = row.kind, row.problem
     elif isinstance(error, OSError) and error.errno:
@@ -140,16 +140,6 @@ def explain(
     else:
         return None
     return _unreachable(error, service, stage, kind, problem)
-
-
-def _loads(ca: bool | str) -> bool:
-    if isinstance(ca, bool) or os.path.isdir(ca):
-        return True
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca)
-    except OSError:  # ssl.SSLError is one
-        return False
-    return True
 
 
 def _unreachable(

@@ -66,6 +66,10 @@ class ForAnotherHostError(Exception):
         self.names = names
 
 
+class NoCertificateError(Exception):
+    """The CA bundle holds none, or can't be read."""
+
+
 class Stage(Enum):
     """How far a connection came. Only over an established one anything was sent."""
 
@@ -123,10 +127,11 @@ class Line(http.client.HTTPConnection):
     def connect(self) -> None:
         """Connect; raises TimeoutError when that came too late to be used."""
         self.stage = Stage.CONNECTING
+        context = self._context() if self._secure else None  # before anything is connected to
         self.sock = self._reach()
-        if self._secure:
+        if context:
             self.stage = Stage.SECURING
-            self.sock = self._secured(self.sock)
+            self.sock = self._secured(self.sock, context)
         self.sock.settimeout(self._patience)
         with self._lock:
             if self._ended:
@@ -195,10 +200,10 @@ class Line(http.client.HTTPConnection):
                 return reached
         raise failure
 
-    def _secured(self, plain: socket.socket) -> ssl.SSLSocket:
+    def _secured(self, plain: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
         name = self.host.partition("%")[0]  # without an IPv6 address's zone
         try:
-            return self._context().wrap_socket(plain, server_hostname=name)
+            return context.wrap_socket(plain, server_hostname=name)
         except ssl.SSLCertVerificationError as error:
             if error.verify_code in _FOR_ANOTHER:
                 raise ForAnotherHostError(self._names(name)) from error
@@ -217,7 +222,10 @@ class Line(http.client.HTTPConnection):
         elif os.path.isdir(self._verify):
             context.load_verify_locations(capath=self._verify)
         else:
-            context.load_verify_locations(self._verify)
+            try:
+                context.load_verify_locations(self._verify)
+            except OSError as error:  # ssl.SSLError is one
+                raise NoCertificateError from error
         return context
 
     def _names(self, name: str) -> tuple[str, ...] | None:
